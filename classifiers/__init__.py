@@ -1,0 +1,1 @@
+"""Cutouts to classes."""

@@ -1,0 +1,93 @@
+"""The card beside each weights file: what the network is, what it was trained on, how it scored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fieldprep.errors import InputError
+
+
+@dataclass(frozen=True)
+class Card:
+    """
+    Card of a trained network, ``NAME.json`` beside ``NAME.onnx``.
+
+    Parameters
+    ----------
+    name, task, network : str
+        What it is called, what it answers, which architecture.
+    classes : tuple of str
+        Names of the classes, by index.
+    variant : str
+        The picture it is run on.
+    stride : int
+        Height and width of its input are multiples of this.
+    confidence : float
+        Default threshold of the catalogue.
+    sha256 : str
+        Of the ONNX file.
+    licence : str
+        SPDX identifier.
+    training, scores, limits : dict, dict, list of str
+        What it was trained on and how, how it scored (with n and how it was measured), where it fails.
+    """
+
+    name: str
+    task: str
+    network: str
+    classes: tuple[str, ...]
+    variant: str
+    stride: int
+    confidence: float
+    sha256: str
+    licence: str = "AGPL-3.0-or-later"
+    training: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    limits: list[str] = field(default_factory=list)
+
+    @classmethod
+    def beside(cls, weights: Path) -> Card:
+        """
+        Read the card of a weights file and check that it is of that very file.
+
+        Parameters
+        ----------
+        weights : path
+            The ``.onnx``.
+
+        Returns
+        -------
+        Card
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            If either file is missing, the card is not one, or the checksum is another's.
+        """
+        path = weights.with_suffix(".json")
+        for needed in (weights, path):
+            if not needed.is_file():
+                raise InputError(f"{needed}: no such file; a network needs NAME.onnx and its card NAME.json")
+        try:
+            content = json.loads(path.read_text())
+            card = cls(**{**content, "classes": tuple(content["classes"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: not a network's card ({error})") from error
+        found = sha256(weights)
+        if found != card.sha256:
+            raise InputError(f"{weights}: sha256 {found[:12]}... is not the card's {card.sha256[:12]}...")
+        return card
+
+    def write(self, path: Path) -> None:
+        """Write the card as JSON to ``path``."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

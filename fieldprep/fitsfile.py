@@ -1,0 +1,301 @@
+"""FITS files: which of their images are bands, under what name, with which WCS and noise."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import warnings
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rapidgzip
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from fieldprep.bands import clean_name
+from fieldprep.cores import cores
+from fieldprep.errors import InputError, one_line
+from fieldprep.field import BoolImage, FloatImage
+
+FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2", ".fits.fz", ".fit.gz", ".fit.bz2", ".fz")
+
+# SDSS frames carry no saturation level. Corrected frames are in nanomaggies of NMGY a count; cores of stars
+# of r ~ 14, where photometry breaks, peak at 30,000-40,000 counts (measured on the eight fields at hand).
+SDSS_SATURATION_COUNTS = 30_000.0
+# The sky drifts over the filters in the order r i u z g, two frames apart, and FRAME counts by filter
+SDSS_FRAME_OFFSET = {"r": 0, "i": 2, "u": 4, "z": 6, "g": 8}
+
+_NOISE_NAMES = {"ERR", "ERROR", "RMS", "SIGMA", "UNCERT", "NOISE"}
+_WEIGHT_NAMES = {"IVAR", "INVVAR", "WHT", "WEIGHT"}
+_OTHER_NAMES = {"DQ", "CTX", "CON", "MASK", "VAR", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "NSAMP", "SAMP", "TIME", "BKG"}
+_NOISE_FILE = re.compile(r"[_.-](rms|err|sigma|unc)(?=[_.-]|$)", re.IGNORECASE)
+_WEIGHT_FILE = re.compile(r"[_.-](wht|weight|ivar|invvar)(?=[_.-]|$)", re.IGNORECASE)
+_OTHER_FILE = re.compile(r"[_.-](dq|ctx|mask|var|flags?|segm?|psf|bkg)(?=[_.-]|$)", re.IGNORECASE)
+_BAND_IN_NAME = re.compile(r"(?:^|[_.-])([ugrizy]|f\d{3,4}(?:lp|w2|w|m|n|x))(?=[_.-]|$)", re.IGNORECASE)
+_EXTENSION = re.compile(r"^(?P<path>.+)\[(?P<ext>[\w\- ]+)\]$")
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One image of a file: a band, or the noise of one."""
+
+    band: str
+    image: FloatImage
+    saturated: BoolImage | None
+    wcs: WCS | None
+    survey: str
+    field_id: str
+    file: str
+    noise: FloatImage | None = None
+
+
+def is_fits(path: Path) -> bool:
+    """Whether a path's name ends as FITS files do (an extension in brackets is left out of account)."""
+    return split_extension(str(path))[0].name.lower().endswith(FITS_ENDINGS)
+
+
+def split_extension(name: str) -> tuple[Path, str | int | None]:
+    """
+    Path and extension of ``mosaic.fits[SCI]``; the extension is None where none is named.
+
+    Parameters
+    ----------
+    name : str
+        A path, with an extension's name or number in brackets or without.
+    """
+    match = None if os.path.exists(name) else _EXTENSION.match(name)  # noqa: PTH110 -- brackets may be the name's own
+    if not match:
+        return Path(name), None
+    ext = match["ext"]
+    return Path(match["path"]), int(ext) if ext.isdigit() else ext
+
+
+def kind_by_name(path: Path) -> str:
+    """Read off a file's name whether it is an ``image``, its ``noise``, its ``weight`` or something ``other``."""
+    for kind, pattern in (("noise", _NOISE_FILE), ("weight", _WEIGHT_FILE), ("other", _OTHER_FILE)):
+        if pattern.search(path.name):
+            return kind
+    return "image"
+
+
+def read_planes(name: str | Path) -> list[Plane]:
+    """
+    Bands of one FITS file, each with its noise where the file brings it.
+
+    Plain, ``.gz``, ``.bz2`` (decompressed on all cores) and ``.fz``; image in any HDU, bands as HDUs that
+    carry BAND or FILTER, or as named planes of a cube; integers with BSCALE, BZERO and BLANK.
+
+    Parameters
+    ----------
+    name : str or path
+        The file; ``mosaic.fits[SCI]`` or ``mosaic.fits[1]`` names the HDU.
+
+    Returns
+    -------
+    list of Plane
+        In the order of the file, at least one.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If the file is missing, empty, damaged, holds no image or an ambiguous one.
+    """
+    path, extension = split_extension(str(name))
+    try:
+        with warnings.catch_warnings():
+            # damaged or odd headers speak here; what matters of it is raised below, in our words
+            warnings.simplefilter("ignore")
+            with fits.open(_opened(path), memmap=False, lazy_load_hdus=False) as hdus:
+                return _planes(path, _chosen(path, hdus, extension))
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path}: too large for this machine's memory") from error
+    except Exception as error:
+        raise InputError(f"{path}: damaged or not FITS ({one_line(error)}); fetch or write it again") from error
+
+
+def _opened(path: Path) -> io.BytesIO:
+    """Contents of the file, decompressed; the checks that can be made before FITS is looked at."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, where a FITS file was expected")
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(6)
+            if not start:
+                raise InputError(f"{path}: empty; fetch or write it again")
+            if start[:3] == b"BZh":
+                content = _bunzip2(path)
+            elif start[:2] == b"\x1f\x8b":
+                content = gzip.decompress(start + handle.read())
+            else:
+                content = start + handle.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: truncated or corrupt gzip ({one_line(error)}); fetch it again") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: not readable (permission denied)") from error
+    if not content.startswith(b"SIMPLE"):
+        raise InputError(f"{path}: not a FITS file (it does not begin with SIMPLE)")
+    return io.BytesIO(content)
+
+
+def _bunzip2(path: Path) -> bytes:
+    try:
+        with rapidgzip.IndexedBzip2File(str(path), parallelization=cores()) as handle:
+            return bytes(handle.read())
+    except Exception as error:  # the library raises RuntimeError, ValueError and bare C++ exceptions alike
+        raise InputError(f"{path}: truncated or corrupt bzip2; fetch it again") from error
+
+
+def _chosen(path: Path, hdus: fits.HDUList, extension: str | int | None) -> list[Any]:
+    """Image HDUs in question: the named one, or all of two or three dimensions."""
+    if extension is not None:
+        try:
+            return [hdus[extension]]
+        except (KeyError, IndexError) as error:
+            names = ", ".join(f"{i}:{hdu.name or '-'}" for i, hdu in enumerate(hdus))
+            raise InputError(f"{path}: no HDU {extension!r}; it has {names}") from error
+    images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
+    if not images:
+        kind = "tables only" if any(not hdu.is_image for hdu in hdus) else "no image"
+        raise InputError(f"{path}: holds {kind}, where an image was expected")
+    return images
+
+
+def _planes(path: Path, hdus: list[Any]) -> list[Plane]:
+    """Bands among the image HDUs, noise joined to its band."""
+    bands: dict[str, Plane] = {}
+    unnamed = 0
+    kinds = [(_kind(hdu), hdu) for hdu in hdus]
+    for kind, hdu in kinds:
+        if kind == "image":
+            for plane in _image_planes(path, hdu):
+                if plane.band in bands:
+                    unnamed += 1
+                    continue
+                bands[plane.band] = plane
+    if unnamed:
+        names = ", ".join(f"{hdu.name or hdu.header.get('BAND', '-')}" for _, hdu in kinds)
+        raise InputError(
+            f"{path}: {unnamed + len(bands)} images, and no telling which is which band ({names}); "
+            f"name one as {path.name}[1], or give each HDU a BAND keyword"
+        )
+    if not bands:
+        raise InputError(f"{path}: holds no science image, only weights, errors or flags")
+    if len(hdus) > 1:
+        for kind, hdu in kinds:
+            band = _band(path, hdu.header)
+            if kind in {"noise", "weight"} and hdu.header.get("NAXIS") == 2 and (band in bands or len(bands) == 1):
+                owner = band if band in bands else next(iter(bands))
+                noise = as_noise(_float(hdu.data), kind)
+                if noise.shape == bands[owner].image.shape:
+                    bands[owner] = replace(bands[owner], noise=noise)
+    return list(bands.values())
+
+
+def as_noise(image: FloatImage, kind: str) -> FloatImage:
+    """
+    One-sigma noise from a noise image or from a weight (inverse variance); NaN where there is none.
+
+    Parameters
+    ----------
+    image : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        Noise or weight.
+    kind : {'noise', 'weight'}
+        Which of the two.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = image if kind == "noise" else 1 / np.sqrt(image)
+    return np.where(np.isfinite(noise) & (noise > 0), noise, np.float32(np.nan)).astype(np.float32)
+
+
+def _kind(hdu: Any) -> str:
+    name = hdu.name.upper()
+    image_type = str(hdu.header.get("IMAGETYP", "")).strip().upper()
+    for label in (name, image_type):
+        if label in _NOISE_NAMES:
+            return "noise"
+        if label in _WEIGHT_NAMES:
+            return "weight"
+        if label in _OTHER_NAMES:
+            return "other"
+    return "image"
+
+
+def _image_planes(path: Path, hdu: Any) -> list[Plane]:
+    header = hdu.header
+    data = np.squeeze(_float(hdu.data)) if hdu.data.ndim > 2 else _float(hdu.data)
+    if data.ndim == 2:
+        return [_plane(path, _band(path, header), data, header)]
+    if data.ndim == 3:
+        names = _cube_bands(header, data.shape[0])
+        if names:
+            return [_plane(path, name, plane, header) for name, plane in zip(names, data, strict=True)]
+    shape = " x ".join(map(str, data.shape))
+    raise InputError(
+        f"{path}: a cube of {shape} whose planes are not named; add the keywords BAND1, BAND2, ... "
+        "(one a plane) to its header, or write one file a band"
+    )
+
+
+def _cube_bands(header: fits.Header, planes: int) -> list[str]:
+    """Band names of a cube's planes from BAND1.., BAND0.., FILTER1.. or BANDS = 'grz'; empty if not all are there."""
+    for stem, first in (("BAND", 1), ("BAND", 0), ("FILTER", 1), ("FILTER", 0)):
+        keys = [f"{stem}{first + i}" for i in range(planes)]
+        if all(key in header for key in keys):
+            names = [clean_name(str(header[key])) for key in keys]
+            return names if len(set(names)) == planes else []
+    together = str(header.get("BANDS", "")).replace(",", "").strip()
+    return list(together) if len(together) == planes == len(set(together)) else []
+
+
+def _band(path: Path, header: fits.Header) -> str:
+    """Band of an image: BAND, FILTER or the one of FILTER1, FILTER2 that is no clear glass; else by file name."""
+    for key in ("BAND", "FILTER", "FILTNAM", "FILTER1", "FILTER2"):
+        value = str(header.get(key, "")).strip()
+        if value and not value.upper().startswith(("CLEAR", "OPEN", "NONE")):
+            return clean_name(value)
+    match = _BAND_IN_NAME.search(path.name)
+    return clean_name(match[1]) if match else "gray"
+
+
+def _plane(path: Path, band: str, image: FloatImage, header: fits.Header) -> Plane:
+    survey, field_id = _survey(header)
+    limit = header.get("SATURATE")
+    if survey == "SDSS" and "NMGY" in header:
+        limit = SDSS_SATURATION_COUNTS * float(header["NMGY"])
+    saturated = None
+    if isinstance(limit, int | float) and limit > 0:
+        with np.errstate(invalid="ignore"):
+            saturated = image >= limit
+    return Plane(band, image, saturated, _wcs(header), survey, field_id, str(path))
+
+
+def _survey(header: fits.Header) -> tuple[str, str]:
+    """Survey and field id (SDSS: run, camcol, field), empty where the header does not tell."""
+    if {"RUN", "CAMCOL", "FRAME"} <= set(header):
+        number = int(header["FRAME"]) - SDSS_FRAME_OFFSET.get(str(header.get("FILTER", "")).strip(), 0)
+        return "SDSS", f"{int(header['RUN']):06d}-{int(header['CAMCOL'])}-{number:04d}"
+    return str(header.get("SURVEY") or header.get("TELESCOP") or "").strip(), ""
+
+
+def _wcs(header: fits.Header) -> WCS | None:
+    try:
+        celestial = WCS(header).celestial
+    except Exception:  # noqa: BLE001 -- a WCS that cannot be read is no WCS; the field says so in its notes
+        return None
+    return celestial if celestial.has_celestial else None
+
+
+def _float(data: Any) -> FloatImage:
+    """Native float32; a masked or scaled integer comes from astropy as float already."""
+    if data is None or data.dtype.kind not in "fiu":
+        raise InputError("the image holds no numbers")
+    return np.ascontiguousarray(data, dtype=np.float32)

@@ -1,0 +1,147 @@
+"""JPEG, PNG and TIFF: 8 and 16 bit, gray or colour, with the WCS of a sidecar or of AVM where there is one."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from PIL import Image, UnidentifiedImageError
+from pyavm import AVM
+
+from fieldprep.errors import InputError, one_line
+from fieldprep.fitsfile import Plane
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+SIDECAR_ENDINGS = (".wcs", ".hdr", ".wcs.fits")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a path's name ends as a picture's does."""
+    return path.name.lower().endswith(PICTURE_ENDINGS)
+
+
+def read_picture_planes(path: Path) -> list[Plane]:
+    """
+    Channels of a picture as bands R, G, B, or ``gray``.
+
+    Parameters
+    ----------
+    path : path
+        JPEG, PNG or TIFF. Gray pictures and colour ones whose three channels are equal give one band.
+        Transparent pixels are NaN. Depth is kept: 16-bit values stay 0..65535, float TIFFs stay floats.
+
+    Returns
+    -------
+    list of Plane
+        Rows in the order of the file, with or without a WCS.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If the file is missing, empty or no picture.
+
+    Notes
+    -----
+    The WCS comes from a sidecar (``NAME.wcs``, ``NAME.hdr``, a text or FITS header) or from Astronomy
+    Visualization Metadata in the file. Both count y upwards from the bottom row, as FITS viewers show it; the
+    rows of a picture run downwards, so its y axis is turned to match the rows.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: empty; fetch or write it again")
+    pixels = _decode(path)
+    image = np.ascontiguousarray(pixels, dtype=np.float32)
+    white = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else None
+    if image.ndim == 2:
+        channels = {"gray": image}
+    else:
+        colour = {"R": image[..., 2], "G": image[..., 1], "B": image[..., 0]}
+        equal = np.array_equal(colour["R"], colour["G"]) and np.array_equal(colour["R"], colour["B"])
+        channels = {"gray": colour["R"]} if equal else colour
+        if image.shape[2] == 4 and white is not None:
+            transparent = image[..., 3] == 0
+            channels = {k: np.where(transparent, np.float32(np.nan), v) for k, v in channels.items()}
+    wcs = _sidecar_wcs(path, image.shape[0]) or _avm_wcs(path, image.shape[0])
+    return [
+        Plane(band, np.ascontiguousarray(v), None, wcs, "", "", str(path)) for band, v in channels.items()
+    ]
+
+
+def _decode(path: Path) -> npt.NDArray[np.generic]:
+    """Pixels as stored: (ny, nx) or (ny, nx, 3 or 4) in OpenCV's order B, G, R, alpha."""
+    try:
+        with Image.open(path) as picture:
+            picture.verify()  # notices a damaged PNG; a JPEG is only noticed when decoded
+            size = picture.size
+        with Image.open(path) as picture:
+            if picture.mode in {"RGB", "L", "RGBA", "CMYK", "P", "1", "LA"}:
+                picture.load()  # raises where the data end early, which OpenCV fills with gray
+    except FileNotFoundError:
+        raise
+    except UnidentifiedImageError as error:
+        if not path.name.lower().endswith((".tif", ".tiff")):
+            raise InputError(f"{path}: not a JPEG, PNG or TIFF picture") from error
+        size = None  # a TIFF of a kind Pillow has no mode for; OpenCV may
+    except Exception as error:
+        raise InputError(f"{path}: damaged picture ({one_line(error)}); fetch or write it again") from error
+    encoded = np.fromfile(path, np.uint8)
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise InputError(f"{path}: damaged or not a picture of a kind that can be read; fetch or write it again")
+    if pixels.dtype.kind not in "fu" or (size is not None and pixels.shape[:2] != (size[1], size[0])):
+        raise InputError(f"{path}: pixels of an unsupported kind ({pixels.dtype})")
+    return np.asarray(pixels)
+
+
+def _sidecar_wcs(path: Path, rows: int) -> WCS | None:
+    for ending in SIDECAR_ENDINGS:
+        for sidecar in (path.with_suffix(ending), path.with_name(path.name + ending)):
+            if not sidecar.exists():
+                continue
+            try:
+                if sidecar.read_bytes()[:6] == b"SIMPLE" and b"\n" not in sidecar.read_bytes()[:81]:
+                    header = fits.getheader(sidecar)
+                else:
+                    header = fits.Header.fromtextfile(sidecar)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    return _downwards(WCS(header).celestial, rows)
+            except Exception as error:
+                raise InputError(f"{sidecar}: not a readable FITS header ({one_line(error)})") from error
+    return None
+
+
+def _avm_wcs(path: Path, rows: int) -> WCS | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wcs = AVM.from_image(str(path)).to_wcs()
+    except Exception:  # noqa: BLE001 -- most pictures carry none; then the field has no WCS, and its notes say so
+        return None
+    return _downwards(wcs.celestial, rows)
+
+
+def _downwards(wcs: WCS, rows: int) -> WCS | None:
+    """Same sky for rows counted from the top: y' = rows - 1 - y."""
+    if not wcs.has_celestial or wcs.sip is not None:
+        return None
+    turned = wcs.deepcopy()
+    turned.wcs.crpix[1] = rows + 1 - turned.wcs.crpix[1]
+    matrix = wcs.pixel_scale_matrix.copy()
+    matrix[:, 1] *= -1
+    turned.wcs.cd = matrix
+    turned.wcs.cdelt = [1, 1]
+    if turned.wcs.has_pc():
+        turned.wcs.pc = np.eye(2)
+    turned.wcs.set()
+    return turned

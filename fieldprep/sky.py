@@ -1,0 +1,51 @@
+"""Level and noise of the empty sky in one image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.stats import mad_std, sigma_clip
+
+if TYPE_CHECKING:
+    from fieldprep.field import BoolImage, FloatImage
+
+SAMPLE = 200_000  # pixels looked at: sigma of the level is then 0.3 % of the noise
+
+
+def sky_level_and_noise(image: FloatImage, mask: BoolImage | None = None) -> tuple[float, float]:
+    """
+    Median and standard deviation of the sky, by sigma clipping at 3 sigma.
+
+    Parameters
+    ----------
+    image : 2D `~numpy.ndarray`, shape (ny, nx)
+        Flux in any unit; pixels that are not finite are left out.
+    mask : 2D bool `~numpy.ndarray`, shape (ny, nx), optional
+        True = left out.
+
+    Returns
+    -------
+    level, noise : float
+        In the unit of ``image``. The noise is 1 where the image has none (a constant image), so that
+        dividing by it is safe.
+
+    Notes
+    -----
+    A regular grid of at most 200,000 pixels is looked at. The spread is the median absolute deviation, which
+    stays right with a third of the pixels in sources.
+    """
+    step = max(1, int(np.sqrt(image.size / SAMPLE)))
+    sample = image[::step, ::step]
+    good = np.isfinite(sample)
+    if mask is not None:
+        good &= ~mask[::step, ::step]
+    values = sample[good].astype(np.float64)
+    if values.size == 0:
+        return 0.0, 1.0
+    clipped = sigma_clip(values, sigma=3, maxiters=10, cenfunc="median", stdfunc="mad_std", masked=False)
+    level = float(np.median(clipped))
+    noise = float(mad_std(clipped))
+    if noise == 0:  # an 8-bit picture whose sky is one gray level
+        noise = float(np.std(clipped)) or 1.0
+    return level, noise

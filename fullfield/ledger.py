@@ -1,0 +1,120 @@
+"""What is done in a run's folder, so that a rerun does what is missing and only that."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from fieldprep.errors import OutputError, UsageError
+from fullfield.catalogue import atomic
+from fullfield.pipeline import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from fullfield.pipeline import Outcome
+    from fullfield.sources import Source
+
+FIELDS_FILE = "fields.csv"
+FAILURES_FILE = "failures.csv"
+RUN_FILE = "run.json"
+_HEADER = ("field", "source", "galaxies", "detections", *(f"{stage}_seconds" for stage in STAGES))
+
+
+class Ledger:
+    """
+    Record of the fields done in a folder: ``fields.csv``, a line added as each is finished.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the run; made if it is not there.
+    options : mapping
+        What is asked of every field; must be what the folder's earlier fields were run with.
+
+    Raises
+    ------
+    fieldprep.errors.OutputError
+        If the folder cannot be written.
+    fieldprep.errors.UsageError
+        If its earlier fields were run with other options.
+    """
+
+    def __init__(self, out: Path, options: Mapping[str, Any]) -> None:
+        self.out = out
+        try:
+            (out / "fields").mkdir(parents=True, exist_ok=True)
+            if not os.access(out, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise OutputError(f"{out}: cannot be written ({error.strerror}); name another --out") from error
+        self._check_options(options)
+        self.rows = {row["field"]: row for row in self._read()}
+
+    def is_done(self, source: Source) -> bool:
+        """Whether a source's field is recorded and its catalogue there."""
+        row = self.rows.get(source.name)
+        path = self.out / "fields" / source.name / "catalogue.parquet"
+        return row is not None and row["source"] == source.key and path.exists()
+
+    def taken(self) -> dict[str, str]:
+        """Names in use, with the key of the source each is of."""
+        return {name: row["source"] for name, row in self.rows.items()}
+
+    def add(self, source: Source, outcome: Outcome) -> None:
+        """Record a finished field."""
+        row = {
+            "field": outcome.field,
+            "source": source.key,
+            "galaxies": str(outcome.galaxies),
+            "detections": str(outcome.detections),
+            **{f"{stage}_seconds": f"{outcome.seconds.get(stage, 0):.3f}" for stage in STAGES},
+        }
+        path = self.out / FIELDS_FILE
+        try:
+            new = not path.exists() or path.stat().st_size == 0
+            with path.open("a", newline="") as handle:
+                writer = csv.DictWriter(handle, _HEADER)
+                if new:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        self.rows[outcome.field] = row
+
+    def catalogues(self) -> list[Path]:
+        """Catalogues of the fields that are done, by name of the field."""
+        paths = (self.out / "fields" / name / "catalogue.parquet" for name in sorted(self.rows))
+        return [path for path in paths if path.exists()]
+
+    def write_failures(self, failures: Iterable[Outcome]) -> None:
+        """Write ``failures.csv``: field, stage, error."""
+        with atomic(self.out / FAILURES_FILE) as temporary, temporary.open("w", newline="") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(("field", "stage", "error"))
+            writer.writerows((failure.field, failure.stage, failure.error) for failure in failures)
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        path = self.out / RUN_FILE
+        if not path.exists():
+            return
+        try:
+            earlier = json.loads(path.read_text()).get("options", {})
+        except (OSError, ValueError):
+            return
+        now = json.loads(json.dumps(options))
+        changed = sorted(key for key in now if key in earlier and earlier[key] != now[key])
+        if changed:
+            was = ", ".join(f"{key} {earlier[key]}" for key in changed)
+            raise UsageError(f"{self.out}: its fields were run with {was}; name another --out, or use those options")
+
+    def _read(self) -> list[dict[str, str]]:
+        path = self.out / FIELDS_FILE
+        if not path.exists():
+            return []
+        with path.open(newline="") as handle:
+            # a line cut short when a run was killed is no record; its field is run again
+            return [row for row in csv.DictReader(handle) if None not in row.values() and None not in row]

@@ -1,0 +1,188 @@
+"""One field, from its files to its catalogue and picture."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detector.detect import FLOOR, Detector
+from fieldprep.errors import FullfieldError, InputError, OutputError, one_line
+from fieldprep.field import Field
+from fieldprep.picturefile import is_picture
+from fieldprep.variants import picture
+from fullfield.catalogue import catalogue_table, write_parquet
+from fullfield.drawing import draw_detections, write_png
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fullfield.sources import Source
+
+STAGES = ("read", "picture", "detect", "measure", "write")
+
+
+@dataclass(frozen=True)
+class Request:
+    """
+    What is asked of every field of a run.
+
+    Parameters
+    ----------
+    detector : str
+        Name or path of the weights.
+    detector_sha256 : str
+        Their checksum.
+    variant : str
+        The picture the detector looks at.
+    confidence : float
+        Threshold of the catalogue.
+    bands : tuple of three str, optional
+        Bands for R, G, B.
+    pictures : bool
+        Whether to write ``detections.png``.
+    """
+
+    detector: str
+    detector_sha256: str
+    variant: str
+    confidence: float
+    bands: tuple[str, ...] | None = None
+    pictures: bool = True
+
+
+@dataclass
+class Outcome:
+    """
+    What became of a field.
+
+    Parameters
+    ----------
+    field : str
+        Its name.
+    galaxies : int
+        Rows of its catalogue.
+    detections : int
+        Detections down to the floor of confidence.
+    seconds : dict of str to float
+        Time by stage.
+    notes : list of str
+        What a reader of its catalogue must know.
+    stage, error : str
+        Where and why it failed; empty if it did not.
+    details : str
+        Traceback of an error that is ours, not the input's.
+    """
+
+    field: str
+    galaxies: int = 0
+    detections: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    stage: str = ""
+    error: str = ""
+    details: str = ""
+
+
+@lru_cache(maxsize=2)
+def loaded_detector(name: str) -> Detector:
+    """Load a detector once a process; see `Detector.load`."""
+    return Detector.load(name)
+
+
+def run_field(source: Source, request: Request, out: Path) -> Outcome:
+    """
+    Run one field; what is wrong with it is told in the outcome, not raised.
+
+    Parameters
+    ----------
+    source : Source
+        The field's files.
+    request : Request
+        What to do.
+    out : path
+        Folder of the run; ``fields/NAME/`` in it is written, the catalogue last, each file whole or not at
+        all.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    fieldprep.errors.OutputError
+        If the output cannot be written, which no other field would survive either.
+    """
+    outcome = Outcome(source.name)
+    try:
+        _run(source, request, out, outcome)
+    except OutputError:
+        raise
+    except FullfieldError as error:
+        outcome.error = one_line(error)
+    except MemoryError:
+        outcome.error = f"{source.paths[0]}: not enough memory for a field of this size; use fewer --workers"
+    except Exception as error:  # noqa: BLE001 -- a batch of a million fields survives our own mistakes too
+        outcome.error = f"{source.paths[0]}: unexpected {type(error).__name__}: {one_line(error)}; please report it"
+        outcome.details = traceback.format_exc()
+    return outcome
+
+
+def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
+    if source.error:
+        outcome.stage = "read"
+        raise InputError(source.error)
+    with _timed("read", outcome):
+        field_ = Field.read(list(source.paths), name=source.name)
+    with _timed("picture", outcome):
+        rgb = picture(field_, request.variant, bands=request.bands)
+    with _timed("detect", outcome):
+        detections = loaded_detector(request.detector).detect_picture(rgb, field_.mask, confidence=FLOOR)
+    with _timed("measure", outcome):
+        table = catalogue_table(field_, detections, _meta(source, request, field_))
+        catalogue = table[table["confidence"] >= request.confidence]
+    with _timed("write", outcome):
+        folder = out / "fields" / source.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for stale in folder.glob(".*-*"):  # left by a run that was killed while it wrote
+                stale.unlink()
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+        write_parquet(folder / "all_detections.parquet", table)
+        if request.pictures:
+            upwards = not is_picture(source.paths[0])
+            write_png(folder / "detections.png", draw_detections(rgb, catalogue, field_, row_0_at_bottom=upwards))
+        write_parquet(folder / "catalogue.parquet", catalogue)
+    outcome.galaxies, outcome.detections, outcome.notes = len(catalogue), len(table), field_.notes
+    outcome.stage = ""
+
+
+def _meta(source: Source, request: Request, field_: Field) -> dict[str, Any]:
+    ny, nx = field_.shape
+    header = {} if field_.wcs is None else dict(field_.wcs.to_header(relax=True))
+    return {
+        "source": source.key,
+        "survey": field_.survey,
+        "bands": list(field_.bands),
+        "shape": [ny, nx],
+        "pixel_scale_arcsec": field_.pixel_scale,
+        "wcs": header,
+        "notes": field_.notes,
+        "detector": request.detector,
+        "detector_sha256": request.detector_sha256,
+        "variant": request.variant,
+        "confidence": request.confidence,
+    }
+
+
+@contextmanager
+def _timed(stage: str, outcome: Outcome) -> Iterator[None]:
+    outcome.stage = stage
+    start = time.perf_counter()
+    yield
+    outcome.seconds[stage] = time.perf_counter() - start

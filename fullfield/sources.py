@@ -1,0 +1,158 @@
+"""SOURCEs as a user names them to the fields they stand for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fieldprep.catalogues import read_catalogue
+from fieldprep.errors import InputError, UsageError
+from fieldprep.fitsfile import is_fits, split_extension
+from fieldprep.picturefile import is_picture
+from fieldprep.readers import field_name, sdss_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+LIST_ENDINGS = (".csv", ".ecsv", ".parquet")
+_REMOTE = re.compile(r"^(sdss|mast|hips|vizier):", re.IGNORECASE)
+_POSITION = re.compile(r"^\s*[-+]?\d+(\.\d*)?\s*[, ]\s*[-+]?\d+(\.\d*)?\s*$")
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    One field to be run.
+
+    Parameters
+    ----------
+    name : str
+        Name of the field, unique in a run.
+    paths : tuple of path
+        One file (an extension may stand in brackets), one folder, or the band files of a field.
+    error : str
+        Why it cannot be a field; empty where it may be one. Such a source fails when its turn comes, so that
+        it is recorded like any other failure.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    error: str = ""
+
+    @property
+    def key(self) -> str:
+        """What identifies the source from run to run: its full paths."""
+        return "|".join(str(path.absolute()) for path in self.paths)
+
+    @property
+    def folder(self) -> Path:
+        """Folder in which the source's files lie."""
+        return self.paths[0] if self.paths[0].is_dir() else self.paths[0].parent
+
+
+def find_sources(given: Sequence[str], taken: Mapping[str, str] | None = None) -> list[Source]:
+    """
+    Fields that the SOURCEs of a command line stand for.
+
+    Parameters
+    ----------
+    given : sequence of str
+        FITS files, pictures, folders of band files, folders of those, lists (CSV, ECSV or Parquet with a
+        column ``source`` and optionally ``name``).
+    taken : mapping of str to str, optional
+        Names in use from an earlier run, with the `Source.key` each is of.
+
+    Returns
+    -------
+    list of Source
+        In the order given, each field once, names unique.
+
+    Raises
+    ------
+    fieldprep.errors.UsageError
+        If nothing is given, or a SOURCE is of a kind that this version does not read.
+    """
+    found = [source for text in given for source in _expand(text)]
+    if not found:
+        raise UsageError("no SOURCE given")
+    once = {source.key: source for source in found}
+    return _unique_names(once.values(), taken or {})
+
+
+def _expand(text: str) -> list[Source]:
+    path, _ = split_extension(text)
+    if path.is_dir():
+        return _expand_folder(path)
+    if path.exists() or is_fits(path) or is_picture(path):
+        if path.suffix.lower() in LIST_ENDINGS:
+            return _expand_list(path)
+        # a missing file is a failed field, not a usage error: the others of a list go on
+        return [Source(field_name([path]), (Path(text),))]
+    if _REMOTE.match(text) or _POSITION.match(text):
+        raise UsageError(
+            f"{text}: fields are not fetched from the sky by this version; give the frames' folder or files"
+        )
+    return [Source(path.name or "source", (Path(text),), f"{text}: no such file or folder")]
+
+
+def _expand_folder(folder: Path) -> list[Source]:
+    """Fields in a folder: its own band files together, its pictures one by one, its subfolders likewise."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        return [Source(folder.name, (folder,), f"{folder}: cannot be read ({error.strerror})")]
+    fits_files = [path for path in entries if path.is_file() and is_fits(path)]
+    found = []
+    if fits_files:
+        ids = {sdss_id(path) for path in fits_files}
+        if len(ids) > 1 and None not in ids:  # the frames of several SDSS fields in one folder
+            for field_id in sorted(str(one) for one in ids):
+                found.append(Source(field_id, tuple(p for p in fits_files if sdss_id(p) == field_id)))
+        else:
+            name = str(next(iter(ids))) if None not in ids else field_name([folder])
+            found.append(Source(name, (folder,)))
+    found += [Source(field_name([path]), (path,)) for path in entries if path.is_file() and is_picture(path)]
+    for path in entries:
+        if path.is_dir() and not path.name.startswith("."):
+            found += [source for source in _expand_folder(path) if not source.error]
+    if not found:
+        return [Source(folder.name, (folder,), f"{folder}: no FITS file and no picture in it")]
+    return found
+
+
+def _expand_list(path: Path) -> list[Source]:
+    try:
+        table = read_catalogue(path)
+    except InputError as error:
+        raise UsageError(str(error)) from error
+    if "source" not in table.columns:
+        raise UsageError(f"{path}: a list of fields needs a column 'source'; it has {', '.join(table.columns)}")
+    found: list[Source] = []
+    for i, text in enumerate(table["source"]):
+        if not isinstance(text, str) or not text.strip():
+            found.append(Source(f"{path.stem}-{i + 1}", (path,), f"{path}: row {i + 1} names no source"))
+            continue
+        # a relative path is relative to the list, so that a list can travel with its fields
+        beside = path.parent / text
+        sources = _expand(str(beside) if split_extension(str(beside))[0].exists() else text)
+        name = table["name"].iloc[i] if "name" in table.columns else None
+        if isinstance(name, str) and len(sources) == 1:
+            sources = [replace(sources[0], name=name)]
+        found += sources
+    return found
+
+
+def _unique_names(sources: Iterable[Source], taken: Mapping[str, str]) -> list[Source]:
+    """Sources with safe names; one whose name is another's gets a suffix from the hash of its full path."""
+    given = list(sources)
+    safe = [re.sub(r"[^\w.+-]", "_", source.name).lstrip(".") or "field" for source in given]
+    out = []
+    for source, name in zip(given, safe, strict=True):
+        unique = name
+        if safe.count(name) > 1 or taken.get(name, source.key) != source.key:
+            unique = f"{name}-{hashlib.sha256(source.key.encode()).hexdigest()[:8]}"
+        out.append(replace(source, name=unique))
+    return out
