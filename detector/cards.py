@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fieldprep.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     limits: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.stride, int) and self.stride > 0):
+            raise ValueError(f"stride must be a whole number over 0, got {self.stride!r}")
+        if not (isinstance(self.confidence, int | float) and 0 <= self.confidence <= 1):
+            raise ValueError(f"confidence must be 0 to 1, got {self.confidence!r}")
+        if len(str(self.sha256)) != 64:
+            raise ValueError(f"sha256 must have 64 digits, got {self.sha256!r}")
+        if not self.classes:
+            raise ValueError("classes must not be empty")
 
     @classmethod
     def beside(cls, weights: Path) -> Card:

@@ -13,7 +13,7 @@ from detector.cards import Card
 from detector.detections import Detections, Flag
 from detector.network import Network, load_network
 from fieldprep import resources
-from fieldprep.boxes import CORNER, clip_boxes
+from fieldprep.boxes import CORNER, areas, clip_boxes
 from fieldprep.tiles import Window, windows
 from fieldprep.variants import Picture, picture
 
@@ -131,15 +131,14 @@ class Detector:
         if tile is None:
             tile = max(shape) if mask.size <= WHOLE_PIXELS else TILE
         overlap = min(OVERLAP, tile // 2)
-        parts = [
-            self._in_window(rgb, window, shape, confidence, overlap) for window in windows(shape, tile, overlap)
-        ]
+        parts = [self._in_window(rgb, window, shape, confidence, overlap) for window in windows(shape, tile, overlap)]
         xyxy, scores, class_id = (np.concatenate(part) for part in zip(*parts, strict=True))
+        # clipped first: what two boxes of one galaxy differ by may lie outside the field
+        xyxy = clip_boxes(xyxy, shape)
         kept = one_each(xyxy, scores, class_id)
-        xyxy = clip_boxes(xyxy[kept], shape)
-        return Detections(
-            xyxy, scores[kept], class_id[kept], _flags(xyxy, mask), self.card.classes
-        ).sorted()
+        kept = kept[areas(xyxy[kept]) > 0]  # what is seen in the padding is not in the field
+        xyxy = xyxy[kept]
+        return Detections(xyxy, scores[kept], class_id[kept], _flags(xyxy, mask), self.card.classes).sorted()
 
     def _in_window(
         self, rgb: Picture, window: Window, shape: tuple[int, int], confidence: float, overlap: int
@@ -235,9 +234,7 @@ def one_each(
     if len(xyxy) == 0:
         return np.zeros(0, np.int64)
     corner_and_size = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxesBatched(
-        corner_and_size.tolist(), scores.tolist(), class_id.tolist(), 0.0, SAME_OBJECT_IOU
-    )
+    kept = cv2.dnn.NMSBoxesBatched(corner_and_size.tolist(), scores.tolist(), class_id.tolist(), 0.0, SAME_OBJECT_IOU)
     return np.asarray(kept, np.int64).ravel()
 
 
@@ -257,8 +254,7 @@ def _owned(
     high = np.array(
         [window.x1 - margin if window.x1 < nx else np.inf, window.y1 - margin if window.y1 < ny else np.inf]
     )
-    owned: npt.NDArray[np.bool_] = ((centres >= low) & (centres < high)).all(axis=1)
-    return owned
+    return np.asarray(((centres >= low) & (centres < high)).all(axis=1), np.bool_)
 
 
 def _flags(xyxy: npt.NDArray[np.float64], mask: BoolImage) -> npt.NDArray[np.int64]:

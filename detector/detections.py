@@ -75,4 +75,5 @@ class Detections:
 
     def sorted(self) -> Detections:
         """By falling confidence; ties by position, so that the order never hangs on how they were found."""
-        return self.select(np.lexsort((self.xyxy[:, 0], self.xyxy[:, 1], -self.confidence)))
+        x_min, y_min, x_max, y_max = self.xyxy.T
+        return self.select(np.lexsort((self.class_id, y_max, x_max, x_min, y_min, -self.confidence)))

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +19,13 @@ from astropy.stats import binom_conf_interval
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detector.detections import Detections
 from fieldprep.boxes import coco_annotations, iou_of_pairs
-from fieldprep.catalogues import Sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from detector.detections import Detections
+    from fieldprep.catalogues import Sources
 
 LEAST_MATCH_PX = 3.0
 CONFIDENCE_LEVEL = 0.6827
@@ -207,7 +210,9 @@ def coco_evaluation(scenes: Sequence[Scene], limit: float) -> COCOeval | None:
     COCOeval or None
         Evaluated, not yet accumulated; None where there is no galaxy or no detection.
     """
-    images, annotations, results = [], [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for image_id, scene in enumerate(scenes, start=1):
         truth = scene.truth.select(scene.truth.galaxy | scene.truth.ignore)
         with np.errstate(invalid="ignore"):
@@ -265,7 +270,11 @@ class _Curve:
             true.append(np.asarray(image["dtMatches"]).reshape(len(IOUS), -1) > 0)
             left_out.append(np.asarray(image["dtIgnore"]).reshape(len(IOUS), -1) > 0)
             block.append(_block(found, scene.shape, number))
-            wanted = [evaluation.cocoGt.anns[i]["bbox"] for i, ignored in zip(image["gtIds"], image["gtIgnore"], strict=True) if not ignored]
+            wanted = [
+                evaluation.cocoGt.anns[i]["bbox"]
+                for i, ignored in zip(image["gtIds"], image["gtIgnore"], strict=True)
+                if not ignored
+            ]
             np.add.at(truth, _block(wanted, scene.shape, number), 1)
         order = np.argsort(-np.concatenate(scores), kind="mergesort")
         return cls(

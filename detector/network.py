@@ -55,7 +55,7 @@ def load_network(path: Path, *, runtime: str | None = None) -> Network:
         return _openvino(path) if runtime == "openvino" else _onnxruntime(path)
     except ImportError as error:
         raise UsageError(f'{runtime} is not installed; pip install "fullfield[{runtime}]"') from error
-    except (RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # ONNX Runtime's own exceptions have no base but Exception
         raise InputError(f"{path}: not a network that {runtime} can load ({one_line(error)})") from error
 
 

@@ -8,18 +8,21 @@ row, and left out when the row is an ignored one or when it falls into a circle 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from detector.detections import Detections
 from detector.evaluate import Share
 from fieldprep.catalogues import read_catalogue
 from fieldprep.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from detector.detections import Detections
 
 LEAST_MATCH_PX = 4.0
 
@@ -88,9 +91,7 @@ def read_reference(path: Path) -> Reference:
     beside = path.with_name(path.name.replace("reference", "ignore"))
     if beside != path and beside.exists():
         circles = read_catalogue(beside)[["x", "y", "radius"]].to_numpy(np.float64)
-    return Reference(
-        rows[:, :2], np.maximum(LEAST_MATCH_PX, half), rows[:, 6] != 0, rows[:, 7] != 0, circles
-    )
+    return Reference(rows[:, :2], np.maximum(LEAST_MATCH_PX, half), rows[:, 6] != 0, rows[:, 7] != 0, circles)
 
 
 def score_pictures(scenes: Sequence[PictureScene], confidence: float) -> dict[str, Any]:

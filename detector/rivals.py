@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import sep
 
 from detector.detections import Detections
@@ -57,7 +58,7 @@ def sep_detect(field: Field, band: str | None = None, *, extended: float = EXTEN
         data, DETECT_SIGMA, err=background.globalrms, mask=missing, minarea=LEAST_PIXELS, segmentation_map=False
     )
     if len(objects) == 0:
-        return _as_detections(np.zeros((0, 4)), np.zeros(0), field)
+        return _as_detections(np.zeros((0, 4)), np.zeros(0))
     x, y = objects["x"], objects["y"]
     kron, _ = sep.kron_radius(data, x, y, objects["a"], objects["b"], objects["theta"], 6.0, mask=missing)
     kron = np.clip(np.nan_to_num(kron, nan=2.0), 1.5, 6.0)
@@ -71,7 +72,7 @@ def sep_detect(field: Field, band: str | None = None, *, extended: float = EXTEN
     boxes = petrosian_boxes(
         x, y, KRON_FACTOR * kron * objects["a"] / 1.05, objects["b"] / objects["a"], np.degrees(objects["theta"])
     )
-    return _as_detections(clip_boxes(boxes[galaxy], field.shape), objects["flux"][galaxy], field)
+    return _as_detections(clip_boxes(boxes[galaxy], field.shape), objects["flux"][galaxy])
 
 
 def _dithered(data: FloatImage) -> FloatImage:
@@ -91,7 +92,7 @@ def _mode(values: FloatImage) -> float:
     return float(ordered[start : start + quarter].mean())
 
 
-def _as_detections(boxes: np.ndarray, flux: np.ndarray, field: Field) -> Detections:  # type: ignore[type-arg]
+def _as_detections(boxes: npt.NDArray[Any], flux: npt.NDArray[Any]) -> Detections:
     n = len(boxes)
     rank = np.argsort(np.argsort(flux)) + 1
     zeros = np.zeros(n, np.int64)

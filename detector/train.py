@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
+
+from detector.cards import Card, sha256
+from detector.network import load_network
+from fieldprep.errors import InputError
 
 # ultralytics reaches for the network and for pip when it sees fit, unless told before it is imported
 os.environ.setdefault("YOLO_OFFLINE", "true")
@@ -21,6 +26,11 @@ import torch
 from torch.utils.data import Dataset
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PARITY = 1e-3  # in confidence, and in thousands of pixels of an edge
 
 VARIANT_WEIGHTS = {"N": 5.0}  # the picture the detector is run on is drawn as often as the five others together
 PASSES_PER_EPOCH = 400
@@ -120,7 +130,7 @@ def turned(sample: dict[str, Any], *, quarter_turns: int, flip: bool) -> dict[st
     return {**sample, "img": image.contiguous(), "bboxes": boxes}
 
 
-class FieldTrainer(DetectionTrainer):  # type: ignore[misc] -- ultralytics is not typed
+class FieldTrainer(DetectionTrainer):
     """ultralytics' trainer, its training tiles drawn by `DrawnTiles`."""
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
@@ -131,7 +141,9 @@ class FieldTrainer(DetectionTrainer):  # type: ignore[misc] -- ultralytics is no
         return DrawnTiles(tiles, passes=PASSES_PER_EPOCH, seed=self.args.seed + self.start_epoch)
 
 
-def train(data: Path, out: Path, *, network: str = "yolo11n", passes: int = 10_000, seed: int = 0, resume: bool = False) -> Path:
+def train(
+    data: Path, out: Path, *, network: str = "yolo11n", passes: int = 10_000, seed: int = 0, resume: bool = False
+) -> Path:
     """
     Train a detector from scratch, or go on with a training that was stopped.
 
@@ -196,3 +208,91 @@ def export(checkpoint: Path, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     written.replace(out)
     return out
+
+
+def train_and_export(
+    data: Path, out: Path, *, network: str = "yolo11n", passes: int = 10_000, seed: int = 0, resume: bool = False
+) -> Path:
+    """
+    Train, export and check the export; see `train`.
+
+    Parameters
+    ----------
+    data, out : path
+        Training set, folder to write.
+    network : str
+        ultralytics' name of the architecture.
+    passes, seed : int
+        Tile passes, seed.
+    resume : bool
+        Go on from the last checkpoint in ``out``.
+
+    Returns
+    -------
+    path
+        ``out/NETWORK.onnx``, with its card beside it: no scores in it yet, and a threshold of 0.25.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If the training set is not one, there is nothing to resume, or the export strays from the network.
+    """
+    if not (data / "data.yaml").is_file():
+        raise InputError(f"{data}: no training set (no data.yaml in it); fullfield prepare makes one")
+    if resume and not (out / "weights" / "last.pt").is_file():
+        raise InputError(f"{out}: no weights/last.pt to resume from")
+    checkpoint = train(data, out, network=network, passes=passes, seed=seed, resume=resume)
+    weights = export(checkpoint, out / f"{network}.onnx")
+    tiles = sorted((data / "images" / "val").glob("*.png"))[:4]
+    parity = check_parity(checkpoint, weights, tiles)
+    if parity > PARITY:
+        raise InputError(
+            f"{weights}: strays from the trained network by {parity:.2g} px or confidence on {len(tiles)} tiles"
+        )
+    Card(
+        name=network,
+        task="detect",
+        network=network,
+        classes=("galaxy",),
+        variant="N",
+        stride=32,
+        confidence=0.25,
+        sha256=sha256(weights),
+        training={"data": str(data), "passes": passes, "seed": seed, "onnx_parity": parity},
+    ).write(weights.with_suffix(".json"))
+    return weights
+
+
+def check_parity(checkpoint: Path, weights: Path, tiles: Sequence[Path]) -> float:
+    """
+    How far the exported network strays from the trained one on real tiles.
+
+    Parameters
+    ----------
+    checkpoint : path
+        ultralytics' ``.pt``.
+    weights : path
+        Its export.
+    tiles : sequence of path
+        Pictures.
+
+    Returns
+    -------
+    float
+        Largest difference of a score, or of an edge in units of 1000 px, among anchors that score over 0.01.
+    """
+    model = YOLO(checkpoint).model.float().eval()
+    model.model[-1].end2end = False
+    model.fuse(verbose=False)
+    exported = load_network(weights)
+    worst = 0.0
+    for tile in tiles:
+        image = cv2.cvtColor(np.asarray(cv2.imread(str(tile))), cv2.COLOR_BGR2RGB)
+        batch = np.moveaxis(image, -1, 0)[None].astype(np.float32) / np.float32(255)
+        with torch.no_grad():
+            found = model(torch.from_numpy(batch))
+        ours, theirs = exported(batch), (found[0] if isinstance(found, tuple | list) else found).numpy()
+        seen = theirs[0, 4] > 0.01
+        difference = np.abs(ours - theirs)[0][:, seen]
+        worst = max(worst, float(difference[4:].max(initial=0)), float(difference[:4].max(initial=0) / 1000))
+    return worst

@@ -20,9 +20,7 @@ AFFINE_TOLERANCE_PX = 0.02
 _GRID = 12  # points along each side at which the two WCSs are compared
 
 
-def affine_between(
-    source: WCS, target: WCS, shape: tuple[int, int]
-) -> tuple[npt.NDArray[np.float64], float]:
+def affine_between(source: WCS, target: WCS, shape: tuple[int, int]) -> tuple[npt.NDArray[np.float64], float]:
     """
     Affine map from the target's pixels to the source's, and how far it strays from the WCSs.
 
@@ -115,7 +113,7 @@ def warp(image: FloatImage, affine: npt.NDArray[np.float64], shape: tuple[int, i
     good = np.isfinite(image)
     filled = image if good.all() else np.where(good, image, np.float32(0))
     flags = cv2.WARP_INVERSE_MAP
-    out = cv2.warpAffine(filled, affine, size, flags=flags | cv2.INTER_LANCZOS4)
+    out = np.asarray(cv2.warpAffine(filled, affine, size, flags=flags | cv2.INTER_LANCZOS4), np.float32)
     # a pixel counts where its bilinear neighbours are all there; the kernel's weak outer taps are forgiven
     cover = cv2.warpAffine(good.astype(np.float32), affine, size, flags=flags | cv2.INTER_LINEAR)
     out[cover < 0.999] = np.nan

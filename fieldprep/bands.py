@@ -57,7 +57,11 @@ def wavelength_nm(name: str) -> float | None:
     if match:
         digits = match.group(1)
         # three digits are nm in the optical channels (F435W..F850LP), tens of nm in the infrared ones
-        return float(digits) if len(digits) == 3 and int(digits) > 210 and name.upper() not in _NIRCAM else 10.0 * int(digits)
+        return (
+            float(digits)
+            if len(digits) == 3 and int(digits) > 210 and name.upper() not in _NIRCAM
+            else 10.0 * int(digits)
+        )
     return WAVELENGTHS_NM.get(name)
 
 

@@ -26,9 +26,7 @@ SMALLEST_SIDE_PX = 8.0
 CORNER = 0.5
 
 
-def petrosian_boxes(
-    x: Floats, y: Floats, radius_px: Floats, axis_ratio: Floats, theta_deg: Floats
-) -> Floats:
+def petrosian_boxes(x: Floats, y: Floats, radius_px: Floats, axis_ratio: Floats, theta_deg: Floats) -> Floats:
     """
     Boxes of Petrosian ellipses: semi-major axis 1.05 Petrosian radii, no side under 8 px.
 
@@ -103,7 +101,9 @@ def clip_boxes(xyxy: Floats, shape: tuple[int, int]) -> Floats:
 
 def areas(xyxy: Floats) -> Floats:
     """Areas of boxes, shape (N, 4), in square pixels, shape (N,); 0 for an inverted one."""
-    return np.maximum(xyxy[:, 2] - xyxy[:, 0], 0) * np.maximum(xyxy[:, 3] - xyxy[:, 1], 0)
+    sides = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0)
+    area: Floats = sides[:, 0] * sides[:, 1]
+    return area
 
 
 def iou_of_pairs(first: Floats, second: Floats) -> Floats:
@@ -123,7 +123,8 @@ def iou_of_pairs(first: Floats, second: Floats) -> Floats:
     high = np.minimum(first[:, 2:], second[:, 2:])
     overlap = np.prod(np.maximum(high - low, 0), axis=1)
     union = areas(first) + areas(second) - overlap
-    return np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+    return iou
 
 
 def write_yolo(path: Path, xyxy: Floats, class_id: npt.NDArray[np.int64], shape: tuple[int, int]) -> None:
@@ -146,8 +147,7 @@ def write_yolo(path: Path, xyxy: Floats, class_id: npt.NDArray[np.int64], shape:
     centre = ((xyxy[:, :2] + xyxy[:, 2:]) / 2 + CORNER) / size
     extent = (xyxy[:, 2:] - xyxy[:, :2]) / size
     lines = [
-        f"{c} {cx:.9f} {cy:.9f} {w:.9f} {h:.9f}\n"
-        for c, (cx, cy), (w, h) in zip(class_id, centre, extent, strict=True)
+        f"{c} {cx:.9f} {cy:.9f} {w:.9f} {h:.9f}\n" for c, (cx, cy), (w, h) in zip(class_id, centre, extent, strict=True)
     ]
     path.write_text("".join(lines))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,8 @@ from fieldprep.boxes import clip_boxes, petrosian_boxes
 from fieldprep.errors import InputError, one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from astropy.wcs import WCS
 
 Floats = npt.NDArray[np.float64]
@@ -91,9 +92,10 @@ def read_catalogue(path: Path) -> pd.DataFrame:
             return pd.read_csv(path)
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
-        return Table.read(path).to_pandas()
+        table: pd.DataFrame = Table.read(path).to_pandas()
     except Exception as error:
         raise InputError(f"{path}: not a catalogue that can be read ({one_line(error)})") from error
+    return table
 
 
 def sources_on_field(

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rapidgzip
@@ -20,7 +20,9 @@ from astropy.wcs import WCS
 from fieldprep.bands import clean_name
 from fieldprep.cores import cores
 from fieldprep.errors import InputError, one_line
-from fieldprep.field import BoolImage, FloatImage
+
+if TYPE_CHECKING:
+    from fieldprep.field import BoolImage, FloatImage
 
 FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2", ".fits.fz", ".fit.gz", ".fit.bz2", ".fz")
 
@@ -30,9 +32,23 @@ SDSS_SATURATION_COUNTS = 30_000.0
 # The sky drifts over the filters in the order r i u z g, two frames apart, and FRAME counts by filter
 SDSS_FRAME_OFFSET = {"r": 0, "i": 2, "u": 4, "z": 6, "g": 8}
 
+_BAND_KEYS = ("BAND", "FILTER", "FILTNAM", "FILTER1", "FILTER2")
 _NOISE_NAMES = {"ERR", "ERROR", "RMS", "SIGMA", "UNCERT", "NOISE"}
 _WEIGHT_NAMES = {"IVAR", "INVVAR", "WHT", "WEIGHT"}
-_OTHER_NAMES = {"DQ", "CTX", "CON", "MASK", "VAR", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "NSAMP", "SAMP", "TIME", "BKG"}
+_OTHER_NAMES = {
+    "DQ",
+    "CTX",
+    "CON",
+    "MASK",
+    "VAR",
+    "VAR_POISSON",
+    "VAR_RNOISE",
+    "VAR_FLAT",
+    "NSAMP",
+    "SAMP",
+    "TIME",
+    "BKG",
+}
 _NOISE_FILE = re.compile(r"[_.-](rms|err|sigma|unc)(?=[_.-]|$)", re.IGNORECASE)
 _WEIGHT_FILE = re.compile(r"[_.-](wht|weight|ivar|invvar)(?=[_.-]|$)", re.IGNORECASE)
 _OTHER_FILE = re.compile(r"[_.-](dq|ctx|mask|var|flags?|segm?|psf|bkg)(?=[_.-]|$)", re.IGNORECASE)
@@ -111,7 +127,9 @@ def read_planes(name: str | Path) -> list[Plane]:
             # damaged or odd headers speak here; what matters of it is raised below, in our words
             warnings.simplefilter("ignore")
             with fits.open(_opened(path), memmap=False, lazy_load_hdus=False) as hdus:
-                return _planes(path, _chosen(path, hdus, extension))
+                chosen = _chosen(path, hdus, extension)
+                _inherit(hdus[0].header, chosen)
+                return _planes(path, chosen)
     except InputError:
         raise
     except MemoryError as error:
@@ -158,15 +176,27 @@ def _chosen(path: Path, hdus: fits.HDUList, extension: str | int | None) -> list
     """Image HDUs in question: the named one, or all of two or three dimensions."""
     if extension is not None:
         try:
-            return [hdus[extension]]
+            named = hdus[extension]
         except (KeyError, IndexError) as error:
             names = ", ".join(f"{i}:{hdu.name or '-'}" for i, hdu in enumerate(hdus))
             raise InputError(f"{path}: no HDU {extension!r}; it has {names}") from error
+        if not named.is_image or named.header.get("NAXIS", 0) < 2:
+            raise InputError(f"{path}: HDU {extension!r} is not an image; name one that is")
+        return [named]
     images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
     if not images:
         kind = "tables only" if any(not hdu.is_image for hdu in hdus) else "no image"
         raise InputError(f"{path}: holds {kind}, where an image was expected")
     return images
+
+
+def _inherit(primary: fits.Header, hdus: list[Any]) -> None:
+    """Give each HDU what HST and JWST write into the primary header alone: the filter and the telescope."""
+    for hdu in hdus:
+        if not any(key in hdu.header for key in _BAND_KEYS):
+            hdu.header.update({key: primary[key] for key in _BAND_KEYS if key in primary})
+        if "TELESCOP" in primary and not {"TELESCOP", "SURVEY"} & set(hdu.header):
+            hdu.header["TELESCOP"] = primary["TELESCOP"]
 
 
 def _planes(path: Path, hdus: list[Any]) -> list[Plane]:
@@ -190,7 +220,7 @@ def _planes(path: Path, hdus: list[Any]) -> list[Plane]:
     if not bands:
         raise InputError(f"{path}: holds no science image, only weights, errors or flags")
     if len(hdus) > 1:
-        for kind, hdu in kinds:
+        for kind, hdu in sorted(kinds, key=lambda pair: pair[0] == "noise"):  # an error outranks a weight, so last
             band = _band(path, hdu.header)
             if kind in {"noise", "weight"} and hdu.header.get("NAXIS") == 2 and (band in bands or len(bands) == 1):
                 owner = band if band in bands else next(iter(bands))
@@ -258,7 +288,7 @@ def _cube_bands(header: fits.Header, planes: int) -> list[str]:
 
 def _band(path: Path, header: fits.Header) -> str:
     """Band of an image: BAND, FILTER or the one of FILTER1, FILTER2 that is no clear glass; else by file name."""
-    for key in ("BAND", "FILTER", "FILTNAM", "FILTER1", "FILTER2"):
+    for key in _BAND_KEYS:
         value = str(header.get(key, "")).strip()
         if value and not value.upper().startswith(("CLEAR", "OPEN", "NONE")):
             return clean_name(value)

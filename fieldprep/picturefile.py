@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from fieldprep.errors import InputError, one_line
 from fieldprep.fitsfile import Plane
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -72,18 +74,26 @@ def read_picture_planes(path: Path) -> list[Plane]:
             transparent = image[..., 3] == 0
             channels = {k: np.where(transparent, np.float32(np.nan), v) for k, v in channels.items()}
     wcs = _sidecar_wcs(path, image.shape[0]) or _avm_wcs(path, image.shape[0])
-    return [
-        Plane(band, np.ascontiguousarray(v), None, wcs, "", "", str(path)) for band, v in channels.items()
-    ]
+    return [Plane(band, np.ascontiguousarray(v), None, wcs, "", "", str(path)) for band, v in channels.items()]
 
 
-def _decode(path: Path) -> npt.NDArray[np.generic]:
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Without Pillow's limit on pixels, which takes a mosaic for an attack."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _decode(path: Path) -> npt.NDArray[Any]:
     """Pixels as stored: (ny, nx) or (ny, nx, 3 or 4) in OpenCV's order B, G, R, alpha."""
     try:
-        with Image.open(path) as picture:
+        with _any_size(), Image.open(path) as picture:
             picture.verify()  # notices a damaged PNG; a JPEG is only noticed when decoded
             size = picture.size
-        with Image.open(path) as picture:
+        with _any_size(), Image.open(path) as picture:
             if picture.mode in {"RGB", "L", "RGBA", "CMYK", "P", "1", "LA"}:
                 picture.load()  # raises where the data end early, which OpenCV fills with gray
     except FileNotFoundError:
@@ -95,7 +105,10 @@ def _decode(path: Path) -> npt.NDArray[np.generic]:
     except Exception as error:
         raise InputError(f"{path}: damaged picture ({one_line(error)}); fetch or write it again") from error
     encoded = np.fromfile(path, np.uint8)
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:  # more pixels than it takes, or damage it stumbles over
+        raise InputError(f"{path}: cannot be decoded ({one_line(error)}); write it again, as FITS if large") from error
     if pixels is None:
         raise InputError(f"{path}: damaged or not a picture of a kind that can be read; fetch or write it again")
     if pixels.dtype.kind not in "fu" or (size is not None and pixels.shape[:2] != (size[1], size[0])):
@@ -139,9 +152,11 @@ def _downwards(wcs: WCS, rows: int) -> WCS | None:
     turned.wcs.crpix[1] = rows + 1 - turned.wcs.crpix[1]
     matrix = wcs.pixel_scale_matrix.copy()
     matrix[:, 1] *= -1
-    turned.wcs.cd = matrix
+    if turned.wcs.has_cd():
+        del turned.wcs.cd
+    if turned.wcs.has_crota():
+        del turned.wcs.crota
     turned.wcs.cdelt = [1, 1]
-    if turned.wcs.has_pc():
-        turned.wcs.pc = np.eye(2)
+    turned.wcs.pc = matrix
     turned.wcs.set()
     return turned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,11 @@ from fieldprep.picturefile import is_picture, read_picture_planes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from os import PathLike
 
 _SDSS_FRAME = re.compile(r"frame-[ugriz]-(\d{6}-\d-\d{4})\.")
 
 
-def read_field(
-    source: str | PathLike[str] | Sequence[str | PathLike[str]], *, name: str | None = None
-) -> Field:
+def read_field(source: str | PathLike[str] | Sequence[str | PathLike[str]], *, name: str | None = None) -> Field:
     """
     Read one field; see `Field.read`.
 
@@ -45,16 +43,13 @@ def read_field(
     fieldprep.errors.InputError
         If it cannot be read as one field.
     """
-    given = [source] if isinstance(source, str) or not hasattr(source, "__iter__") else list(source)
+    given = [source] if isinstance(source, str | PathLike) else list(source)
     paths = [Path(str(part)) for part in given]
     if len(paths) == 1 and paths[0].is_dir():
         paths = band_files(paths[0])
     if not paths:
         raise InputError("no files to read a field from")
-    if len(paths) == 1 and is_picture(paths[0]):
-        planes = read_picture_planes(paths[0])
-    else:
-        planes = _read_bands(paths)
+    planes = read_picture_planes(paths[0]) if len(paths) == 1 and is_picture(paths[0]) else _read_bands(paths)
     return _assemble(planes, name or field_name([Path(str(part)) for part in given]))
 
 
@@ -142,9 +137,7 @@ def _read_bands(paths: Sequence[Path]) -> list[Plane]:
 
 
 def _with_noise(plane: Plane, noise: FloatImage) -> Plane:
-    return Plane(
-        plane.band, plane.image, plane.saturated, plane.wcs, plane.survey, plane.field_id, plane.file, noise
-    )
+    return Plane(plane.band, plane.image, plane.saturated, plane.wcs, plane.survey, plane.field_id, plane.file, noise)
 
 
 def _assemble(planes: list[Plane], name: str) -> Field:
@@ -155,9 +148,7 @@ def _assemble(planes: list[Plane], name: str) -> Field:
     order = by_wavelength([plane.band for plane in planes])
     planes = sorted(planes, key=lambda plane: order.index(plane.band))
     survey = planes[0].survey
-    reference = next(
-        (p for p in planes if survey == "SDSS" and p.band == "r"), planes[len(planes) // 2]
-    )
+    reference = next((p for p in planes if survey == "SDSS" and p.band == "r"), planes[len(planes) // 2])
     shape = reference.image.shape
     if min(shape) < 2:
         raise InputError(f"{reference.file}: an image of {shape[0]} x {shape[1]} pixels is no field")
@@ -226,6 +217,4 @@ def _aligned(plane: Plane, reference: Plane) -> Plane:
     if plane.saturated is not None and plane.saturated.any():
         moved = resample(plane.saturated.astype(np.float32), plane.wcs, reference.wcs, shape)
         saturated = np.nan_to_num(moved) > 0.1  # a pixel touched by a saturated one is no better
-    return Plane(
-        plane.band, image, saturated, reference.wcs, plane.survey, plane.field_id, plane.file, noise
-    )
+    return Plane(plane.band, image, saturated, reference.wcs, plane.survey, plane.field_id, plane.file, noise)

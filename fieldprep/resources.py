@@ -100,5 +100,5 @@ def registry(folder: str) -> dict[str, str]:
         path = root / folder / "registry.txt"
         if path.exists():
             lines = (line.split() for line in path.read_text().splitlines() if line.strip())
-            return {name: sha for name, sha in lines}
+            return dict(lines)
     return {}

@@ -12,8 +12,7 @@ import bz2
 import io
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import galsim
 import numpy as np
@@ -23,6 +22,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from fieldprep.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,11 +37,12 @@ GAIN = {"g": 3.9, "r": 4.8, "i": 5.6}  # electrons a count: SDSS opECalib, mean 
 SATURATION = 45_000  # counts
 SEEING = {"g": 1.42, "r": 1.30, "i": 1.22}  # arcsec, FWHM: SDSS medians (York et al. 2000; DR7)
 BAND_OFFSET_PX = {"g": (9.6, 1.3), "r": (0.0, 0.0), "i": (-2.9, 0.6)}  # x, y against r, as in the same fields
+EFFECTIVE = "no_pixel"  # the seeing is that measured on frames, so the pixel is in it already
 
 FAINTEST = 23.5
-GALAXIES_AT_20 = 1250.0  # a square degree brighter than r = 20: mean of the seven labelled fields
+GALAXIES_AT_20 = 1120.0  # a square degree brighter than r = 20: mean of the seven labelled fields
 GALAXY_SLOPE = 0.42  # dex a magnitude, between r = 19 and 21 in the same fields
-STARS_AT_20 = 3900.0  # a square degree brighter than r = 20, of the same fields
+STARS_AT_20 = 2440.0  # a square degree brighter than r = 20: median of the same fields (two are crowded)
 STAR_SLOPE = 0.14
 COMPANIONS = 0.08  # share of galaxies with another placed beside them
 
@@ -65,7 +68,9 @@ class Simulated:
     truth: pd.DataFrame
 
 
-def simulate(seed: int, shape: tuple[int, int] = (1489, 2048), *, centre_deg: tuple[float, float] = (150.0, 30.0)) -> Simulated:
+def simulate(
+    seed: int, shape: tuple[int, int] = (1489, 2048), *, centre_deg: tuple[float, float] = (150.0, 30.0)
+) -> Simulated:
     """
     Render a field.
 
@@ -187,7 +192,8 @@ def _galaxies(rng: np.random.Generator, shape: tuple[int, int]) -> pd.DataFrame:
     radius = np.clip(2.3 * 10 ** (-0.165 * (magnitude - 17.8) + rng.normal(0, 0.17, n)), 0.15, 30)
     bulge = np.clip(rng.beta(0.8, 1.6, n), 0, 1)
     red = rng.normal(0, 1, n)
-    colour_gr = 0.55 + 0.35 * bulge + 0.06 * (20 - magnitude).clip(-2, 3) * -1 + 0.17 * red
+    # g-r of the seven fields' galaxies: 0.75 at r = 18.5, 1.1 at 20.5, scatter 0.35
+    colour_gr = 0.65 + 0.3 * bulge + 0.12 * np.clip(magnitude - 19, -3, 2) + 0.3 * red
     inclination = np.sqrt(rng.uniform(0, 1, n) ** 2 * (1 - 0.2**2) + 0.2**2)  # axis ratio of a disc 0.2 thick
     return pd.DataFrame(
         {
@@ -195,7 +201,7 @@ def _galaxies(rng: np.random.Generator, shape: tuple[int, int]) -> pd.DataFrame:
             "y": y,
             "modelMag_r": magnitude,
             "modelMag_g": magnitude + colour_gr,
-            "modelMag_i": magnitude - (0.15 + 0.35 * colour_gr + 0.05 * rng.normal(0, 1, n)),
+            "modelMag_i": magnitude - (0.2 + 0.22 * colour_gr + 0.05 * rng.normal(0, 1, n)),
             "radius": radius,
             "bulge": bulge,
             "bulge_q": rng.uniform(0.6, 1.0, n),
@@ -243,7 +249,7 @@ def _profile(row: Any, band: str) -> Any:
 def _draw(canvas: Any, profile: Any, row: Any, shift: tuple[float, float]) -> None:
     """Add a profile to the canvas at a position of the r grid, moved by the band's offset."""
     at = galsim.PositionD(row["x"] + shift[0], row["y"] + shift[1])
-    stamp = profile.drawImage(center=at, scale=PIXEL_SCALE, method="auto", dtype=float)
+    stamp = profile.drawImage(center=at, scale=PIXEL_SCALE, method=EFFECTIVE, dtype=float)
     overlap = stamp.bounds & canvas.bounds
     if overlap.isDefined():
         canvas[overlap] += stamp[overlap]
@@ -256,9 +262,7 @@ def _draw_stars(canvas: Any, stars: pd.DataFrame, band: str, psf: Any, shift: tu
         profile = psf
         if row["modelMag_r"] < 16:  # fainter stars' aureoles and spikes drown in the noise
             aureole = galsim.Moffat(beta=1.6, half_light_radius=9.0, trunc=90.0)
-            spikes = [
-                galsim.Gaussian(sigma=5.0).shear(q=0.03, beta=(45 + k * 90) * galsim.degrees) for k in range(2)
-            ]
+            spikes = [galsim.Gaussian(sigma=5.0).shear(q=0.03, beta=(45 + k * 90) * galsim.degrees) for k in range(2)]
             profile = 0.965 * psf + 0.03 * aureole + 0.0025 * (spikes[0] + spikes[1])
         _draw(canvas, profile.withFlux(flux), row, shift)
 
@@ -280,7 +284,7 @@ def _truth(galaxies: pd.DataFrame, stars: pd.DataFrame, psf: Any, star_light: Fl
     truth[["petroRad_r", "axis_ratio", "theta_deg", "ignore"]] = np.array(shapes).reshape(-1, 4)
     point = stars[columns].copy()
     point["type"] = 6
-    point["petroRad_r"] = petrosian_radius(psf.drawImage(nx=41, ny=41, scale=PIXEL_SCALE).array) * PIXEL_SCALE
+    point["petroRad_r"] = petrosian_radius(psf.drawImage(nx=41, ny=41, scale=PIXEL_SCALE, method=EFFECTIVE).array) * PIXEL_SCALE
     point["axis_ratio"], point["theta_deg"], point["ignore"] = 1.0, 0.0, 0
     both = pd.concat([truth, point], ignore_index=True).astype({"ignore": int})
     ny, nx = star_light.shape
@@ -291,7 +295,7 @@ def _truth(galaxies: pd.DataFrame, stars: pd.DataFrame, psf: Any, star_light: Fl
 def _measured(row: Any, psf: Any, star_light: Floats) -> tuple[float, float, float, float]:
     """Petrosian radius (arcsec), axis ratio, angle and the ignore flag of one galaxy, noiseless, in r."""
     size = 2 * math.ceil(8 * (row["radius"] + 1) / PIXEL_SCALE) + 1
-    stamp = galsim.Convolve(_profile(row, "r"), psf).drawImage(nx=size, ny=size, scale=PIXEL_SCALE)
+    stamp = galsim.Convolve(_profile(row, "r"), psf).drawImage(nx=size, ny=size, scale=PIXEL_SCALE, method=EFFECTIVE)
     radius = petrosian_radius(stamp.array)
     moments = stamp.FindAdaptiveMom(strict=False)
     shape = moments.observed_shape if moments.moments_status == 0 else galsim.Shear()

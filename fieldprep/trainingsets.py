@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,6 +14,7 @@ from fieldprep.variants import VARIANTS, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from fieldprep.catalogues import Sources
     from fieldprep.field import Field
@@ -72,16 +72,26 @@ def write_training_set(
     halves: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {"train": ([], []), "val": ([], [])}
     for field, sources in fields:
         half = "val" if field.name in validation else "train"
-        _write_field(field, sources, out, half, variants[:1] if half == "val" else variants, tile, overlap, faintest, halves[half])
-    for half, (images, annotations) in halves.items():
+        _write_field(
+            field,
+            sources,
+            out,
+            half,
+            variants[:1] if half == "val" else variants,
+            tile,
+            overlap,
+            faintest,
+            halves[half],
+        )
+    for half, (images, boxes) in halves.items():
         if not images:
             raise InputError(f"{out}: no field for the {half} half; name some for training and some for validation")
         (out / "annotations").mkdir(exist_ok=True)
-        write_coco(out / "annotations" / f"{half}.json", images, annotations, CLASSES)
+        write_coco(out / "annotations" / f"{half}.json", images, boxes, CLASSES)
     names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
     (out / "data.yaml").write_text(f"path: {out.resolve()}\ntrain: images/train\nval: images/val\nnames:\n{names}")
     counts = {f"{half}_tiles": len(images) for half, (images, _) in halves.items()}
-    return counts | {f"{half}_boxes": len(annotations) for half, (_, annotations) in halves.items()}
+    return counts | {f"{half}_boxes": len(boxes) for half, (_, boxes) in halves.items()}
 
 
 def _write_field(
@@ -116,9 +126,7 @@ def _write_field(
             write_yolo(out / "labels" / half / f"{name}.txt", boxes[~ignore], class_id[~ignore], shape)
             image_id = len(images) + 1
             images.append({"id": image_id, "file_name": f"{name}.png", "width": shape[1], "height": shape[0]})
-            annotations += coco_annotations(
-                boxes, class_id, ignore, image_id=image_id, first_id=len(annotations) + 1
-            )
+            annotations += coco_annotations(boxes, class_id, ignore, image_id=image_id, first_id=len(annotations) + 1)
 
 
 def _in_window(sources: Sources, window: Window, shape: tuple[int, int]) -> tuple[Any, Any]:

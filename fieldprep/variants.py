@@ -69,7 +69,8 @@ def lupton(flux: FloatImage) -> Picture:
         with np.errstate(invalid="ignore", divide="ignore"):
             factor = np.where(intensity > 0, np.arcsinh(intensity * soften) * slope / intensity, np.float32(0))
         colour: FloatImage = np.maximum(rows * factor[..., None], 0)
-        return 255 * colour / np.maximum(colour.max(axis=-1, keepdims=True), 1)
+        levels: FloatImage = 255 * colour / np.maximum(colour.max(axis=-1, keepdims=True), 1)
+        return levels
 
     return _by_rows(flux, stretch_rows)
 
@@ -256,10 +257,9 @@ def rgb_flux(field: Field, bands: Sequence[str] | None = None) -> FloatImage:
     3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
     """
     red, green, blue = rgb_bands(field, bands)
-    channels = [field.bands[red], field.bands[green] if green else None, field.bands[blue]]
-    if channels[1] is None:
-        channels[1] = (field.bands[red] + field.bands[blue]) / 2
-    return np.stack([c for c in channels if c is not None], axis=-1)
+    top, low = field.bands[red], field.bands[blue]
+    middle = field.bands[green] if green else (top + low) / np.float32(2)
+    return np.stack([top, middle, low], axis=-1)
 
 
 def _by_rows(flux: FloatImage, stretch_rows: Callable[[FloatImage], FloatImage]) -> Picture:
@@ -279,8 +279,8 @@ def _sinh(flux: FloatImage, *, percentile: float, scale: float) -> Picture:
     with np.errstate(over="ignore"):  # the core of a bright star is infinite, and white
         stretched: FloatImage = np.sinh(flux)
     black = np.float32(_low_percentile(stretched, percentile))
-    out = _by_rows(np.nan_to_num(stretched, nan=np.nan, posinf=1e30, neginf=-1e30), lambda rows: (rows - black) * scale)
-    return out
+    bounded = np.nan_to_num(stretched, nan=np.nan, posinf=1e30, neginf=-1e30)
+    return _by_rows(bounded, lambda rows: (rows - black) * np.float32(scale))
 
 
 def _low_percentile(values: FloatImage, percentile: float) -> float:

@@ -12,7 +12,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -26,6 +25,7 @@ from fullfield.sources import Source, find_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 _LIBRARIES = ("fullfield", "numpy", "astropy", "opencv-python", "openvino", "pandas", "pyarrow", "reproject", "sep")
 
@@ -122,9 +122,7 @@ def run(
     return summary
 
 
-def _outcomes(
-    sources: Sequence[Source], request: Request, out: Path, workers: int
-) -> Iterator[tuple[Source, Outcome]]:
+def _outcomes(sources: Sequence[Source], request: Request, out: Path, workers: int) -> Iterator[tuple[Source, Outcome]]:
     if workers <= 1 or len(sources) <= 1:
         for source in sources:
             yield source, run_field(source, request, out)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
@@ -21,6 +20,7 @@ from fullfield.photometry import centroids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from fieldprep.field import Field
 
@@ -107,7 +107,7 @@ def write_parquet(path: Path, table: Table) -> None:
     """
     arrow = _arrow(table)
     yaml = "\n".join(get_yaml_from_table(table)).encode()
-    metadata = {_YAML_KEY: yaml, **_text_lengths(arrow)}
+    metadata: dict[Any, Any] = {_YAML_KEY: yaml, **_text_lengths(arrow)}
     with atomic(path) as temporary:
         pq.write_table(arrow.replace_schema_metadata(metadata), temporary)
 

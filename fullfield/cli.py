@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, NoReturn, Self
 
 import typer
 from tqdm import tqdm
 
-from fieldprep.errors import FullfieldError, OutputError, UsageError, one_line
+from fieldprep.errors import FullfieldError, UsageError, one_line
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -41,11 +41,11 @@ def run(
     out: Out,
     detector: Annotated[str, typer.Option(help="Weights: a shipped name, or the path of an .onnx.")] = "galaxy",
     variant: Annotated[
-        Optional[str], typer.Option(help="Picture to look at: N, L, LH, S, SH or Q (default: the card's).")
+        str | None, typer.Option(help="Picture to look at: N, L, LH, S, SH or Q (default: the card's).")
     ] = None,
-    bands: Annotated[Optional[str], typer.Option(help="Bands for red, green, blue, as in i,r,g.")] = None,
+    bands: Annotated[str | None, typer.Option(help="Bands for red, green, blue, as in i,r,g.")] = None,
     confidence: Annotated[
-        Optional[float], typer.Option(min=0.01, max=1.0, help="Threshold of the catalogue (default: the card's).")
+        float | None, typer.Option(min=0.01, max=1.0, help="Threshold of the catalogue (default: the card's).")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; the cores are shared among them.")] = 1,
     pictures: Annotated[bool, typer.Option(help="Write the annotated picture of each field.")] = True,
@@ -149,7 +149,9 @@ def train_detector(
     try:
         from detector.train import train_and_export  # noqa: PLC0415 -- needs the train extra
     except ImportError as error:
-        raise UsageError(f'training needs more than the base install ({error}); pip install "fullfield[train]"') from error
+        raise UsageError(
+            f'training needs more than the base install ({error}); pip install "fullfield[train]"'
+        ) from error
     weights = train_and_export(data, out, network=network, passes=passes, seed=seed, resume=resume)
     typer.echo(f"trained: {weights}")
 
@@ -185,7 +187,9 @@ def simulate(
     try:
         from fieldprep.simulate import write_field  # noqa: PLC0415 -- needs the train extra
     except ImportError as error:
-        raise UsageError(f'simulation needs more than the base install ({error}); pip install "fullfield[train]"') from error
+        raise UsageError(
+            f'simulation needs more than the base install ({error}); pip install "fullfield[train]"'
+        ) from error
     rows, _, columns = shape.partition("x")
     if not (rows.isdigit() and columns.isdigit()):
         raise UsageError(f"--shape wants rows x columns, as in 1489x2048; got {shape}")
@@ -206,8 +210,10 @@ def weights() -> None:
     for name in resources.names("weights", ".onnx"):
         path = resources.find("weights", name)
         card = Card.beside(path)
-        typer.echo(f"{card.name}: {card.task}, {card.network}, classes {', '.join(card.classes)}, picture {card.variant}, "
-                   f"confidence {card.confidence:g}\n  {path} (sha256 {card.sha256[:12]}...)")
+        typer.echo(
+            f"{card.name}: {card.task}, {card.network}, classes {', '.join(card.classes)}, picture {card.variant}, "
+            f"confidence {card.confidence:g}\n  {path} (sha256 {card.sha256[:12]}...)"
+        )
         for key, value in card.scores.items():
             typer.echo(f"  {key}: {value}")
         for limit in card.limits:
@@ -228,6 +234,15 @@ def main() -> NoReturn:
     except FullfieldError as error:
         typer.echo(f"fullfield: {one_line(error)}", err=True)
         sys.exit(USAGE if isinstance(error, UsageError) else FAILED)
+    except ImportError as error:
+        if "shared object" not in str(error):
+            raise
+        typer.echo(
+            f"fullfield: a system library is missing ({one_line(error)}); OpenCV needs libGL and GLib "
+            "(Debian, Ubuntu: apt-get install libgl1 libglib2.0-0; Fedora: dnf install mesa-libGL glib2)",
+            err=True,
+        )
+        sys.exit(FAILED)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the command-line library
             typer.echo(f"fullfield: {error.format_message()} (fullfield --help shows how)", err=True)
@@ -241,7 +256,7 @@ class _Progress:
     def __init__(self) -> None:
         self.bar: Any = None
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __call__(self, outcome: Any, total: int) -> None:

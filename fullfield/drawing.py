@@ -51,7 +51,7 @@ def draw_detections(rgb: Picture, catalogue: Table, field: Field, *, row_0_at_bo
     3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
         Blue, green, red, as OpenCV writes it.
     """
-    ny, nx = field.shape
+    ny, _nx = field.shape
     image = np.ascontiguousarray(rgb[::-1, :, ::-1] if row_0_at_bottom else rgb[..., ::-1])
     for row in catalogue:
         low_y, high_y = row["y_min"], row["y_max"]
@@ -99,6 +99,13 @@ def _text(image: Picture, text: str, at: tuple[int, int], size: float, colour: t
     cv2.putText(image, text, at, FONT, size, colour, 1, cv2.LINE_AA)
 
 
+def _panel(image: Picture, x0: int, y0: int, x1: int, y1: int) -> None:
+    """Darken a corner, so that what is written there can be read over boxes and stars."""
+    ny, nx = image.shape[:2]
+    part = image[max(0, y0) : min(ny, y1), max(0, x0) : min(nx, x1)]
+    part[:] = part // 3
+
+
 def _scale_bar(image: Picture, pixel_scale: float) -> None:
     ny, nx = image.shape[:2]
     fitting = [length for length in _BAR_LENGTHS_ARCSEC if length / pixel_scale <= nx / 4]
@@ -107,6 +114,7 @@ def _scale_bar(image: Picture, pixel_scale: float) -> None:
     unit = max(1, round(min(nx, ny) / 700))
     start, y = round(nx * 0.02), ny - round(ny * 0.03)
     end = start + round(length / pixel_scale)
+    _panel(image, start - 8 * unit, y - 22 * unit, end + 8 * unit, y + 8 * unit)
     for colour, thickness in ((SHADOW, 3 * unit + 2), (INK, unit + 1)):
         cv2.line(image, (start, y), (end, y), colour, thickness)
     _text(image, label, (start, y - 6 * unit), 0.45 * unit + 0.1, INK)
@@ -134,6 +142,8 @@ def _compass(image: Picture, directions: dict[str, tuple[float, float]], *, row_
     unit = max(1, round(min(nx, ny) / 700))
     length = round(min(nx, ny) * 0.045)
     centre = (nx - 2 * length, ny - 2 * length)
+    reach = round(1.6 * length)
+    _panel(image, centre[0] - reach, centre[1] - reach, centre[0] + reach, centre[1] + reach)
     for name, (dx, dy) in directions.items():
         turned = -dy if row_0_at_bottom else dy
         tip = (round(centre[0] + dx * length), round(centre[1] + turned * length))

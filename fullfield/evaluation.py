@@ -104,28 +104,28 @@ def as_text(result: dict[str, Any]) -> str:
     if "catalogue" in result:
         scores = result["catalogue"]["pooled"]
         lines += [
-            f"{scores['fields']} field(s), {scores['galaxies']} galaxies, {scores['detections']} detections at "
-            f"confidence >= {scores['confidence']:g}; 68 % intervals in brackets",
+            (f"{scores['fields']} field(s), {scores['galaxies']} galaxies, {scores['detections']} detections at "
+            f"confidence >= {scores['confidence']:g}; 68 % intervals in brackets"),
             "",
             f"{'r <':>5} {'n':>4}  {'completeness':<19} {'purity':<19} {'mean IoU':<19} {'AP50':<19} {'AP50-95':<19}",
         ]
         for limit, row in scores["limits"].items():
-            cells = "  ".join(
-                _cell(row[name]) for name in ("completeness", "purity", "mean_iou", "ap50", "ap")
-            )
+            cells = "  ".join(_cell(row[name]) for name in ("completeness", "purity", "mean_iou", "ap50", "ap"))
             lines.append(f"{limit:>5} {row['completeness']['n']:>4}  {cells}")
         apart = scores["unmatched"]
         lines.append(f"\nno object under them: {apart['k']} of {apart['n']} detections, {_cell(apart)}")
         offsets = result["catalogue"]["positions"]
         if offsets["n"]:
             lines.append(
-                f"positions: median offset {offsets['median_arcsec']:.3f}\" over {offsets['n']} matched galaxies"
+                f'positions: median offset {offsets["median_arcsec"]:.3f}" over {offsets["n"]} matched galaxies'
             )
     if "pictures" in result:
         scores = result["pictures"]["pooled"]
         lines.append(
-            f"\n{scores['fields']} picture(s): recall of bright rows {_cell(scores['recall'])} (n {scores['recall']['n']}), "
-            f"purity {_cell(scores['purity'])} (n {scores['purity']['n']}), {scores['left_out']} detections left out"
+            f"\n{scores['fields']} picture(s): "
+            f"recall of bright rows {_cell(scores['recall']).strip()} (n {scores['recall']['n']}), "
+            f"purity {_cell(scores['purity']).strip()} (n {scores['purity']['n']}), "
+            f"{scores['left_out']} detections left out"
         )
     if result["without_truth"]:
         lines.append(f"without a truth, left out: {', '.join(result['without_truth'])}")

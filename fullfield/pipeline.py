@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.detect import FLOOR, Detector
@@ -20,13 +19,14 @@ from fullfield.drawing import draw_detections, write_png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fullfield.sources import Source
 
 STAGES = ("read", "picture", "detect", "measure", "write")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Request:
     """
     What is asked of every field of a run.
@@ -55,7 +55,7 @@ class Request:
     pictures: bool = True
 
 
-@dataclass
+@dataclasses.dataclass
 class Outcome:
     """
     What became of a field.
@@ -81,8 +81,8 @@ class Outcome:
     field: str
     galaxies: int = 0
     detections: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
     stage: str = ""
     error: str = ""
     details: str = ""

@@ -109,8 +109,10 @@ def _expand_folder(folder: Path) -> list[Source]:
     if fits_files:
         ids = {sdss_id(path) for path in fits_files}
         if len(ids) > 1 and None not in ids:  # the frames of several SDSS fields in one folder
-            for field_id in sorted(str(one) for one in ids):
-                found.append(Source(field_id, tuple(p for p in fits_files if sdss_id(p) == field_id)))
+            found += [
+                Source(field_id, tuple(path for path in fits_files if sdss_id(path) == field_id))
+                for field_id in sorted(str(one) for one in ids)
+            ]
         else:
             name = str(next(iter(ids))) if None not in ids else field_name([folder])
             found.append(Source(name, (folder,)))

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from detector import network
+from detector.detect import weights_path
+from detector.network import load_network
+from fieldprep.errors import InputError, UsageError
+from fieldprep.variants import picture
+
+
+def test_both_runtimes_give_the_same_on_a_real_tile(sdss_field):
+    pytest.importorskip("onnxruntime")
+    tile = picture(sdss_field, "N")[400:720, 800:1120]
+    batch = np.ascontiguousarray(np.moveaxis(tile, -1, 0)[None], np.float32) / 255
+    path = weights_path("galaxy")
+    ours = load_network(path, runtime="openvino")(batch)
+    theirs = load_network(path, runtime="onnxruntime")(batch)
+    assert ours.shape == theirs.shape
+    assert ours.dtype == theirs.dtype == np.float32
+    assert np.abs(ours[0, 4:] - theirs[0, 4:]).max() < 1e-3
+    # a box without a score is noise; edges of the others to a thousandth of the tile's 320 pixels
+    seen = theirs[0, 4] > 0.01
+    assert seen.any()
+    assert np.abs(ours[0, :4, seen] - theirs[0, :4, seen]).max() < 0.32
+
+
+def test_the_output_is_dense_with_an_anchor_every_8_16_and_32_pixels():
+    output = load_network(weights_path("galaxy"))(np.zeros((1, 3, 96, 64), np.float32))
+    assert output.shape == (1, 5, 12 * 8 + 6 * 4 + 3 * 2)
+
+
+def test_a_network_answers_many_shapes_the_same_way_each_time():
+    run = load_network(weights_path("galaxy"))
+    batches = [np.random.default_rng(n).random((1, 3, 32 * n, 64), dtype=np.float32) for n in range(1, 7)]
+    first = [run(batch) for batch in batches]
+    for batch, before in zip(batches, first, strict=True):
+        np.testing.assert_allclose(run(batch), before, atol=1e-4)
+
+
+def test_an_output_is_the_callers_own():
+    run = load_network(weights_path("galaxy"))
+    first = run(np.zeros((1, 3, 64, 64), np.float32))
+    kept = first.copy()
+    run(np.ones((1, 3, 64, 64), np.float32))
+    assert np.array_equal(first, kept)
+
+
+def test_an_unknown_runtime_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="unknown runtime 'tensorflow'"):
+        load_network(tmp_path / "any.onnx", runtime="tensorflow")
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("content", [b"", b"not a network", bytes(range(256)) * 8])
+def test_a_file_that_is_no_network_is_an_input_error(tmp_path, runtime, content):
+    if runtime == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"bad\.onnx: not a network"):
+        load_network(path, runtime=runtime)
+
+
+def test_the_environment_names_the_runtime(monkeypatch, tmp_path):
+    loaded = []
+    monkeypatch.setattr(network, "_onnxruntime", lambda path: loaded.append(("onnxruntime", path)))
+    monkeypatch.setattr(network, "_openvino", lambda path: loaded.append(("openvino", path)))
+    monkeypatch.setenv("FULLFIELD_RUNTIME", "onnxruntime")
+    load_network(tmp_path)
+    load_network(tmp_path, runtime="openvino")
+    monkeypatch.delenv("FULLFIELD_RUNTIME")
+    load_network(tmp_path)
+    assert [name for name, _ in loaded] == ["onnxruntime", "openvino", "openvino"]
+
+
+def test_an_unknown_runtime_in_the_environment_is_a_usage_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("FULLFIELD_RUNTIME", "tpu")
+    with pytest.raises(UsageError, match="'tpu'"):
+        load_network(tmp_path / "any.onnx")
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_what_to_install(monkeypatch, tmp_path):
+    def missing(_path):
+        raise ImportError
+
+    monkeypatch.setattr(network, "_onnxruntime", missing)
+    with pytest.raises(UsageError, match=r'pip install "fullfield\[onnxruntime\]"'):
+        load_network(tmp_path / "any.onnx", runtime="onnxruntime")
