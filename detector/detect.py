@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from fieldprep.field import BoolImage, Field
 
 FLOOR = 0.01  # detections down to this confidence are kept, for the precision-recall curve
-SAME_OBJECT_IOU = 0.6  # two boxes that overlap more are one object; companions and nested galaxies overlap less
+# Two boxes are of one object when their cores, the same boxes at half the size, overlap by more than this: centres
+# within a quarter of a side of each other, areas within a factor of three. Companions lie farther apart and nested
+# galaxies differ more in size, so neither is lost, as they are where whole boxes are compared.
+CORE_IOU = 0.3
 WHOLE_PIXELS = 4_500_000  # fields up to this size (an SDSS frame has 3 million) go through in one pass
 TILE = 2048
 OVERLAP = 512  # as large as the largest galaxies the networks are trained on
@@ -233,8 +236,9 @@ def one_each(
     """
     if len(xyxy) == 0:
         return np.zeros(0, np.int64)
-    corner_and_size = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxesBatched(corner_and_size.tolist(), scores.tolist(), class_id.tolist(), 0.0, SAME_OBJECT_IOU)
+    side = xyxy[:, 2:] - xyxy[:, :2]
+    corner_and_size = np.concatenate([xyxy[:, :2] + side / 4, side / 2], axis=1)
+    kept = cv2.dnn.NMSBoxesBatched(corner_and_size.tolist(), scores.tolist(), class_id.tolist(), 0.0, CORE_IOU)
     return np.asarray(kept, np.int64).ravel()
 
 

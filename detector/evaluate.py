@@ -178,7 +178,10 @@ def average_precision(scenes: Sequence[Scene], limit: float) -> dict[str, Any]:
     """
     evaluation = coco_evaluation(scenes, limit)
     if evaluation is None:
-        nothing = {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
+        with np.errstate(invalid="ignore"):
+            n = sum(int((s.truth.galaxy & ~s.truth.ignore & (s.truth.magnitude < limit)).sum()) for s in scenes)
+        value = 0.0 if n else float("nan")  # galaxies and no detection at all score 0
+        nothing = {"value": value, "low": value, "high": value, "n": n}
         return {"ap50": nothing, "ap": dict(nothing)}
     curve = _Curve.of(evaluation, scenes)
     rng = np.random.default_rng(0)

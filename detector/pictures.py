@@ -90,7 +90,11 @@ def read_reference(path: Path) -> Reference:
     circles = np.zeros((0, 3))
     beside = path.with_name(path.name.replace("reference", "ignore"))
     if beside != path and beside.exists():
-        circles = read_catalogue(beside)[["x", "y", "radius"]].to_numpy(np.float64)
+        regions = read_catalogue(beside)
+        missing = [name for name in ("x", "y", "radius") if name not in regions.columns]
+        if missing:
+            raise InputError(f"{beside}: no column {', '.join(missing)}")
+        circles = regions[["x", "y", "radius"]].to_numpy(np.float64)
     return Reference(rows[:, :2], np.maximum(LEAST_MATCH_PX, half), rows[:, 6] != 0, rows[:, 7] != 0, circles)
 
 

@@ -59,16 +59,17 @@ def wavelength_nm(name: str) -> float | None:
         # three digits are nm in the optical channels (F435W..F850LP), tens of nm in the infrared ones
         return (
             float(digits)
-            if len(digits) == 3 and int(digits) > 210 and name.upper() not in _NIRCAM
+            if len(digits) == 3 and (int(digits) > 210 or match.group(2) == "LP") and name.upper() not in _NIRCAM
             else 10.0 * int(digits)
         )
     return WAVELENGTHS_NM.get(name)
 
 
-# NIRCam's filters above F210M, whose three digits are tens of nm like those below
+# filters of NIRCam, NIRISS and MIRI above F210M, whose three digits are tens of nm like those below
 _NIRCAM = {
     "F250M", "F277W", "F300M", "F322W2", "F323N", "F335M", "F356W", "F360M", "F405N", "F410M", "F430M",
     "F444W", "F460M", "F466N", "F470N", "F480M",
+    "F212N", "F380M", "F560W", "F770W",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,19 +128,20 @@ def sources_on_field(
     Raises
     ------
     fieldprep.errors.InputError
-        If a needed column is missing.
+        If a needed column is missing or a column holds no numbers.
     """
     by_sky = wcs is not None and {"ra", "dec"} <= set(table.columns)
     needed = {"petroRad_r"} | (set() if by_sky else {"x", "y"})
     missing = sorted(needed - set(table.columns))
     if missing:
         raise InputError(f"{name}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    column = partial(_column, table, name)
     if by_sky and wcs is not None:
-        x, y = wcs.world_to_pixel_values(_column(table, "ra"), _column(table, "dec"))
+        x, y = wcs.world_to_pixel_values(column("ra"), column("dec"))
     else:
-        x, y = _column(table, "x"), _column(table, "y")
-    radius = _column(table, "petroRad_r") / (pixel_scale or DEFAULT_PIXEL_SCALE)
-    boxes = petrosian_boxes(x, y, radius, _column(table, "axis_ratio", 1.0), _column(table, "theta_deg", 0.0))
+        x, y = column("x"), column("y")
+    radius = column("petroRad_r") / (pixel_scale or DEFAULT_PIXEL_SCALE)
+    boxes = petrosian_boxes(x, y, radius, column("axis_ratio", 1.0), column("theta_deg", 0.0))
     ny, nx = shape
     with np.errstate(invalid="ignore"):
         on_field = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5) & np.isfinite(boxes).all(axis=1)
@@ -147,13 +149,16 @@ def sources_on_field(
         x=x,
         y=y,
         xyxy=clip_boxes(boxes, shape),
-        galaxy=_column(table, "type", GALAXY) == GALAXY,
-        magnitude=_column(table, "modelMag_r", np.nan),
-        ignore=_column(table, "ignore", 0) != 0,
+        galaxy=column("type", GALAXY) == GALAXY,
+        magnitude=column("modelMag_r", np.nan),
+        ignore=np.nan_to_num(column("ignore", 0)) != 0,
     ).select(on_field)
 
 
-def _column(table: pd.DataFrame, name: str, default: float | None = None) -> Floats:
+def _column(table: pd.DataFrame, catalogue: str, name: str, default: float | None = None) -> Floats:
     if name not in table.columns and default is not None:
         return np.full(len(table), default, np.float64)
-    return table[name].to_numpy(np.float64)
+    try:
+        return table[name].to_numpy(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{catalogue}: column {name} must hold numbers ({one_line(error)})") from error

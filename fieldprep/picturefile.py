@@ -53,9 +53,9 @@ def read_picture_planes(path: Path) -> list[Plane]:
 
     Notes
     -----
-    The WCS comes from a sidecar (``NAME.wcs``, ``NAME.hdr``, a text or FITS header) or from Astronomy
-    Visualization Metadata in the file. Both count y upwards from the bottom row, as FITS viewers show it; the
-    rows of a picture run downwards, so its y axis is turned to match the rows.
+    The WCS comes from a sidecar (``NAME.wcs``, ``NAME.hdr``, a text or FITS header), which counts rows as the
+    picture stores them, as astrometry.net solves pictures; or from Astronomy Visualization Metadata in the
+    file, which count upwards from the bottom row, so that their y axis is turned to match the rows.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file")
@@ -73,7 +73,7 @@ def read_picture_planes(path: Path) -> list[Plane]:
         if image.shape[2] == 4 and white is not None:
             transparent = image[..., 3] == 0
             channels = {k: np.where(transparent, np.float32(np.nan), v) for k, v in channels.items()}
-    wcs = _sidecar_wcs(path, image.shape[0]) or _avm_wcs(path, image.shape[0])
+    wcs = _sidecar_wcs(path) or _avm_wcs(path, image.shape[0], image.shape[1])
     return [Plane(band, np.ascontiguousarray(v), None, wcs, "", "", str(path)) for band, v in channels.items()]
 
 
@@ -116,7 +116,7 @@ def _decode(path: Path) -> npt.NDArray[Any]:
     return np.asarray(pixels)
 
 
-def _sidecar_wcs(path: Path, rows: int) -> WCS | None:
+def _sidecar_wcs(path: Path) -> WCS | None:
     for ending in SIDECAR_ENDINGS:
         for sidecar in (path.with_suffix(ending), path.with_name(path.name + ending)):
             if not sidecar.exists():
@@ -128,20 +128,35 @@ def _sidecar_wcs(path: Path, rows: int) -> WCS | None:
                     header = fits.Header.fromtextfile(sidecar)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    return _downwards(WCS(header).celestial, rows)
+                    wcs = WCS(header).celestial
+                return wcs if wcs.has_celestial else None
             except Exception as error:
                 raise InputError(f"{sidecar}: not a readable FITS header ({one_line(error)})") from error
     return None
 
 
-def _avm_wcs(path: Path, rows: int) -> WCS | None:
+def _avm_wcs(path: Path, rows: int, columns: int) -> WCS | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            wcs = AVM.from_image(str(path)).to_wcs()
+            avm = AVM.from_image(str(path))
+            wcs = avm.to_wcs()
+            spatial = avm.Spatial
+            if spatial.CDMatrix is None and spatial.Rotation is not None and spatial.Scale[0] > 0 > spatial.Scale[1]:
+                # pyavm writes half of all angles so, and its to_wcs forces the signs without turning the angle
+                wcs.wcs.crota = np.asarray(wcs.wcs.crota) + 180
+            size = spatial.ReferenceDimension or (columns, rows)
+            shrunk = columns / size[0]
+            if abs(size[1] * shrunk / rows - 1) > 0.01:  # cropped: no telling where
+                return None
+            turned = _downwards(wcs.celestial, round(size[1]))
     except Exception:  # noqa: BLE001 -- most pictures carry none; then the field has no WCS, and its notes say so
         return None
-    return _downwards(wcs.celestial, rows)
+    if turned is not None and shrunk != 1:  # press pictures of all sizes carry the metadata of the largest
+        turned.wcs.crpix = (turned.wcs.crpix - 0.5) * shrunk + 0.5
+        turned.wcs.pc = turned.wcs.get_pc() / shrunk
+        turned.wcs.set()
+    return turned
 
 
 def _downwards(wcs: WCS, rows: int) -> WCS | None:

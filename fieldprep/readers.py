@@ -20,6 +20,8 @@ from fieldprep.picturefile import is_picture, read_picture_planes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astropy.wcs import WCS
+
 _SDSS_FRAME = re.compile(r"frame-[ugriz]-(\d{6}-\d-\d{4})\.")
 
 
@@ -152,6 +154,9 @@ def _assemble(planes: list[Plane], name: str) -> Field:
     shape = reference.image.shape
     if min(shape) < 2:
         raise InputError(f"{reference.file}: an image of {shape[0]} x {shape[1]} pixels is no field")
+    for plane in planes:
+        if not np.isfinite(plane.image).any():
+            raise InputError(f"{plane.file}: no finite pixel in band {plane.band}")
     notes = _check_grids(planes, reference, name)
     aligned = [_aligned(plane, reference) for plane in planes]
     mask = np.zeros(shape, np.bool_)
@@ -161,9 +166,6 @@ def _assemble(planes: list[Plane], name: str) -> Field:
             mask |= plane.saturated
         if plane.noise is not None:
             mask |= ~np.isfinite(plane.noise)
-    for plane in aligned:
-        if not np.isfinite(plane.image).any():
-            raise InputError(f"{plane.file}: no finite pixel in band {plane.band}")
     if mask.all():
         raise InputError(f"{name}: no pixel is usable in every band ({', '.join(order)})")
     scale = None
@@ -199,12 +201,21 @@ def _check_grids(planes: list[Plane], reference: Plane, name: str) -> list[str]:
     return [f"{name}: no WCS in band {bands}, taken to be on the grid of band {reference.band}"]
 
 
+def _same_grid(first: WCS, second: WCS) -> bool:
+    """Whether two WCSs are one, distortion included."""
+    if not first.wcs.compare(second.wcs, tolerance=1e-9):
+        return False
+    if first.sip is None or second.sip is None:
+        return first.sip is second.sip
+    return np.array_equal(first.sip.a, second.sip.a) and np.array_equal(first.sip.b, second.sip.b)
+
+
 def _aligned(plane: Plane, reference: Plane) -> Plane:
     """Plane on the reference's grid; its own grid where either lacks a WCS or both are the same."""
     if plane is reference or plane.wcs is None or reference.wcs is None:
         return plane
     shape = (reference.image.shape[0], reference.image.shape[1])
-    if plane.image.shape == shape and plane.wcs.wcs.compare(reference.wcs.wcs, tolerance=1e-9):
+    if plane.image.shape == shape and _same_grid(plane.wcs, reference.wcs):
         return plane
     if min(plane.image.shape) < 2:
         raise InputError(f"{plane.file}: an image of {plane.image.shape} pixels is no field")

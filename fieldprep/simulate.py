@@ -284,7 +284,8 @@ def _truth(galaxies: pd.DataFrame, stars: pd.DataFrame, psf: Any, star_light: Fl
     truth[["petroRad_r", "axis_ratio", "theta_deg", "ignore"]] = np.array(shapes).reshape(-1, 4)
     point = stars[columns].copy()
     point["type"] = 6
-    point["petroRad_r"] = petrosian_radius(psf.drawImage(nx=41, ny=41, scale=PIXEL_SCALE, method=EFFECTIVE).array) * PIXEL_SCALE
+    star = psf.drawImage(nx=41, ny=41, scale=PIXEL_SCALE, method=EFFECTIVE).array
+    point["petroRad_r"] = petrosian_radius(star) * PIXEL_SCALE
     point["axis_ratio"], point["theta_deg"], point["ignore"] = 1.0, 0.0, 0
     both = pd.concat([truth, point], ignore_index=True).astype({"ignore": int})
     ny, nx = star_light.shape

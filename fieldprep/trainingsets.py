@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -60,7 +62,9 @@ def write_training_set(
     Raises
     ------
     fieldprep.errors.InputError
-        If a half would be empty.
+        If a half would be empty, or two fields have the same name.
+    fieldprep.errors.OutputError
+        If the folder cannot be written; nothing of it is left then.
 
     Notes
     -----
@@ -69,64 +73,82 @@ def write_training_set(
     """
     if out.exists() and any(out.iterdir()):
         raise OutputError(f"{out}: exists and is not empty; name a new folder")
-    halves: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {"train": ([], []), "val": ([], [])}
-    for field, sources in fields:
-        half = "val" if field.name in validation else "train"
-        _write_field(
-            field,
-            sources,
-            out,
-            half,
-            variants[:1] if half == "val" else variants,
-            tile,
-            overlap,
-            faintest,
-            halves[half],
-        )
-    for half, (images, boxes) in halves.items():
-        if not images:
-            raise InputError(f"{out}: no field for the {half} half; name some for training and some for validation")
-        (out / "annotations").mkdir(exist_ok=True)
-        write_coco(out / "annotations" / f"{half}.json", images, boxes, CLASSES)
-    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
-    (out / "data.yaml").write_text(f"path: {out.resolve()}\ntrain: images/train\nval: images/val\nnames:\n{names}")
-    counts = {f"{half}_tiles": len(images) for half, (images, _) in halves.items()}
-    return counts | {f"{half}_boxes": len(boxes) for half, (_, boxes) in halves.items()}
+    partial = out.with_name(f".{out.name}-partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    halves = {half: _Half(partial, half) for half in ("train", "val")}
+    cut = _Cut(tile, overlap, faintest)
+    try:
+        for field, sources in fields:
+            if any(field.name in half.fields for half in halves.values()):
+                raise InputError(f"{field.name}: two fields of that name; their tiles would overwrite each other")
+            if field.name in validation:
+                _write_field(field, sources, halves["val"], variants[:1], cut)
+            else:
+                _write_field(field, sources, halves["train"], variants, cut)
+        for half in halves.values():
+            if not half.images:
+                raise InputError(
+                    f"{out}: no field for the {half.name} half; name some for training, some for validation"
+                )
+            write_coco(partial / "annotations" / f"{half.name}.json", half.images, half.annotations, CLASSES)
+        names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
+        # without a path the folders are looked for beside this file, so the set can be moved
+        (partial / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames:\n{names}")
+        if out.exists():
+            out.rmdir()
+        partial.replace(out)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return {f"{half.name}_tiles": len(half.images) for half in halves.values()} | {
+        f"{half.name}_boxes": len(half.annotations) for half in halves.values()
+    }
 
 
-def _write_field(
-    field: Field,
-    sources: Sources,
-    out: Path,
-    half: str,
-    variants: Sequence[str],
-    tile: int,
-    overlap: int,
-    faintest: float,
-    written: tuple[list[dict[str, Any]], list[dict[str, Any]]],
-) -> None:
-    images, annotations = written
-    for folder in ("images", "labels"):
-        (out / folder / half).mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True)
+class _Cut:
+    tile: int
+    overlap: int
+    faintest: float
+
+
+class _Half:
+    """One half of a training set as it is written: its folders, and what its COCO file will say."""
+
+    def __init__(self, out: Path, name: str) -> None:
+        self.name = name
+        self.fields: set[str] = set()
+        self.images: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+        self.image_folder, self.label_folder = out / "images" / name, out / "labels" / name
+        for folder in (self.image_folder, self.label_folder, out / "annotations"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def _write_field(field: Field, sources: Sources, half: _Half, variants: Sequence[str], cut: _Cut) -> None:
+    half.fields.add(field.name)
     with np.errstate(invalid="ignore"):
-        wanted = sources.select(sources.galaxy & ~(sources.magnitude > faintest))
+        wanted = sources.select(sources.galaxy & ~(sources.magnitude > cut.faintest))
     for variant in variants:
         whole = picture(field, variant)
         for x0, y0, x1, y1 in np.rint(wanted.xyxy[wanted.ignore] + CORNER).astype(int):
             whole[y0:y1, x0:x1] = 0
-        for window in windows(field.shape, tile, overlap):
+        for window in windows(field.shape, cut.tile, cut.overlap):
             name = f"{field.name}-{variant}-{window.x0}-{window.y0}"
             shape = (window.y1 - window.y0, window.x1 - window.x0)
-            cut = np.ascontiguousarray(whole[window.rows, window.columns, ::-1])
-            if not cv2.imwrite(str(out / "images" / half / f"{name}.png"), cut):
-                raise OutputError(f"{out}: cannot write {name}.png")
+            tile = np.ascontiguousarray(whole[window.rows, window.columns, ::-1])
+            if not cv2.imwrite(str(half.image_folder / f"{name}.png"), tile):
+                raise OutputError(f"{half.image_folder}: cannot write {name}.png")
             boxes, chosen = _in_window(wanted, window, shape)
             ignore = wanted.ignore[chosen]
             class_id = np.zeros(len(boxes), np.int64)
-            write_yolo(out / "labels" / half / f"{name}.txt", boxes[~ignore], class_id[~ignore], shape)
-            image_id = len(images) + 1
-            images.append({"id": image_id, "file_name": f"{name}.png", "width": shape[1], "height": shape[0]})
-            annotations += coco_annotations(boxes, class_id, ignore, image_id=image_id, first_id=len(annotations) + 1)
+            write_yolo(half.label_folder / f"{name}.txt", boxes[~ignore], class_id[~ignore], shape)
+            image_id = len(half.images) + 1
+            half.images.append({"id": image_id, "file_name": f"{name}.png", "width": shape[1], "height": shape[0]})
+            half.annotations += coco_annotations(
+                boxes, class_id, ignore, image_id=image_id, first_id=len(half.annotations) + 1
+            )
 
 
 def _in_window(sources: Sources, window: Window, shape: tuple[int, int]) -> tuple[Any, Any]:

@@ -169,7 +169,8 @@ def square_root(flux: FloatImage) -> Picture:
     cut = np.median(finite) - lowest + 6 * finite.std(dtype=np.float64)
     gain = np.array([1, 1, 1.3], np.float32)
     # the percentile of the stretched values, read off a sample stretched in the same way
-    root: FloatImage = np.sqrt(np.minimum(flux - lowest, np.float32(cut)) * gain)
+    with np.errstate(invalid="ignore"):  # of minus infinity: NaN, and black
+        root: FloatImage = np.sqrt(np.minimum(flux - lowest, np.float32(cut)) * gain)
     black = np.float32(_low_percentile(root, 0.01))
     return _by_rows(root, lambda rows: (rows - black) * 500)
 

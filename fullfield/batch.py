@@ -99,6 +99,7 @@ def run(
     missing = [source for source in sources if not ledger.is_done(source)]
     summary = Summary(skipped=len(sources) - len(missing))
     progress(None, len(missing))
+    _write_run(ledger, request, given, workers, summary, 0.0)  # a run that is killed must remember its options
     try:
         for source, outcome in _outcomes(missing, request, out, workers):
             if outcome.error:

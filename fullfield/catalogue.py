@@ -189,13 +189,17 @@ def join_catalogues(paths: Iterable[Path], out: Path, meta: Mapping[str, Any]) -
     yaml = "\n".join(get_yaml_from_table(empty)).encode()
     schema = _arrow(empty).schema
     rows, longest = 0, _text_lengths(schema.empty_table())
-    with atomic(out) as temporary, pq.ParquetWriter(temporary, schema.with_metadata({_YAML_KEY: yaml})) as writer:
+    # without a copy of the Arrow schema, whose metadata would hide those that are added at the end
+    with (
+        atomic(out) as temporary,
+        pq.ParquetWriter(temporary, schema, store_schema=False) as writer,
+    ):
         for path in paths:
             part = pq.read_table(path).cast(schema)
-            writer.write_table(part.replace_schema_metadata({_YAML_KEY: yaml}))
+            writer.write_table(part)
             rows += len(part)
             longest = {key: max(longest[key], value, key=int) for key, value in _text_lengths(part).items()}
-        writer.add_key_value_metadata(longest)
+        writer.add_key_value_metadata({_YAML_KEY: yaml, **longest})
     return rows
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from fieldprep.errors import FullfieldError, UsageError, one_line
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+_KEPT = "interrupted: what was finished is kept, and the same command does the rest"
 
 app = typer.Typer(
     name="fullfield",
@@ -44,6 +45,9 @@ def run(
         str | None, typer.Option(help="Picture to look at: N, L, LH, S, SH or Q (default: the card's).")
     ] = None,
     bands: Annotated[str | None, typer.Option(help="Bands for red, green, blue, as in i,r,g.")] = None,
+    classifiers: Annotated[
+        str, typer.Option(help="Cutout classifiers, by name or path, or 'none'. None are shipped yet.")
+    ] = "none",
     confidence: Annotated[
         float | None, typer.Option(min=0.01, max=1.0, help="Threshold of the catalogue (default: the card's).")
     ] = None,
@@ -64,6 +68,8 @@ def run(
     from fullfield.batch import run as run_batch  # noqa: PLC0415 -- --help answers without loading all this
     from fullfield.pipeline import Request  # noqa: PLC0415 -- as above
 
+    if classifiers != "none":
+        raise UsageError(f"--classifiers {classifiers}: no cutout classifier is shipped yet; give none")
     card = Card.beside(weights_path(detector))
     chosen = tuple(bands.split(",")) if bands else None
     if chosen is not None and len(chosen) != 3:
@@ -223,17 +229,23 @@ def weights() -> None:
 def main() -> NoReturn:
     """Run the command line; every error a user can cause is one line and an exit status."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        status = app(standalone_mode=False) or 0
+        if status == INTERRUPTED:  # typer answers Ctrl-C itself, and says nothing
+            typer.echo(_KEPT, err=True)
+        sys.exit(status)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except typer.Abort:
         sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
-        typer.echo("interrupted: what was finished is kept, and the same command does the rest", err=True)
+        typer.echo(_KEPT, err=True)
         sys.exit(INTERRUPTED)
     except FullfieldError as error:
         typer.echo(f"fullfield: {one_line(error)}", err=True)
         sys.exit(USAGE if isinstance(error, UsageError) else FAILED)
+    except OSError as error:  # a disk, a permission, a folder in the way: the system's words name the file
+        typer.echo(f"fullfield: {one_line(error)}", err=True)
+        sys.exit(FAILED)
     except ImportError as error:
         if "shared object" not in str(error):
             raise
@@ -244,6 +256,9 @@ def main() -> NoReturn:
         )
         sys.exit(FAILED)
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(str(error))
+            sys.exit(USAGE)
         if hasattr(error, "format_message"):  # a usage error of the command-line library
             typer.echo(f"fullfield: {error.format_message()} (fullfield --help shows how)", err=True)
             sys.exit(USAGE)

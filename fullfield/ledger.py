@@ -51,8 +51,10 @@ class Ledger:
                 raise PermissionError(13, "Permission denied")
         except OSError as error:
             raise OutputError(f"{out}: cannot be written ({error.strerror}); name another --out") from error
-        self._check_options(options)
+        self._clear_up()
         self.rows = {row["field"]: row for row in self._read()}
+        if self.rows:
+            self._check_options(options)
 
     def is_done(self, source: Source) -> bool:
         """Whether a source's field is recorded and its catalogue there."""
@@ -111,10 +113,22 @@ class Ledger:
             was = ", ".join(f"{key} {earlier[key]}" for key in changed)
             raise UsageError(f"{self.out}: its fields were run with {was}; name another --out, or use those options")
 
+    def _clear_up(self) -> None:
+        """Remove what a run leaves that was killed while it wrote: half files, and a line cut short."""
+        for name in ("catalogue.parquet", FAILURES_FILE, RUN_FILE):
+            stem, _, ending = name.partition(".")
+            for stale in self.out.glob(f".{stem}-*.{ending}"):
+                stale.unlink(missing_ok=True)
+        path = self.out / FIELDS_FILE
+        if path.exists():
+            content = path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):  # its field is run again
+                os.truncate(path, whole)
+
     def _read(self) -> list[dict[str, str]]:
         path = self.out / FIELDS_FILE
         if not path.exists():
             return []
         with path.open(newline="") as handle:
-            # a line cut short when a run was killed is no record; its field is run again
-            return [row for row in csv.DictReader(handle) if None not in row.values() and None not in row]
+            return [row for row in csv.DictReader(handle) if None not in row and all(row.values())]

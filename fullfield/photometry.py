@@ -57,8 +57,8 @@ def centroids(field: Field, detections: Detections) -> tuple[npt.NDArray[np.floa
     xy : 2D float64 `~numpy.ndarray`, shape (N, 2)
         Centroids in 0-based pixels; the box's centre where none was found.
     found : 1D bool `~numpy.ndarray`, shape (N,)
-        Whether one was found: the iteration converged and stayed within a quarter of the box's sides of its
-        centre.
+        Whether one was found: there is light over the noise, the iteration converged and stayed within a
+        quarter of the box's sides of its centre.
 
     References
     ----------
@@ -73,8 +73,11 @@ def centroids(field: Field, detections: Detections) -> tuple[npt.NDArray[np.floa
     light = signal_to_noise(field)
     x, y, flag = sep.winpos(light, centre[:, 0], centre[:, 1], sigma)
     moved = np.stack([x, y], axis=1)
+    flux, _, _ = sep.sum_circle(light, centre[:, 0], centre[:, 1], 2 * sigma)
+    # the sky noise of as many pixels: where there is no more light than that, there is no centroid of it
+    lit = flux > np.sqrt(len(field.bands) * np.pi) * 2 * sigma
     with np.errstate(invalid="ignore"):
         found: npt.NDArray[np.bool_] = (np.abs(moved - centre) <= FARTHEST_SHARE * sides).all(axis=1) & (
             np.asarray(flag) & sep.APER_ALLMASKED == 0
-        )
+        ) & lit
     return np.where(found[:, None], moved, centre), found

@@ -118,7 +118,8 @@ def _expand_folder(folder: Path) -> list[Source]:
             found.append(Source(name, (folder,)))
     found += [Source(field_name([path]), (path,)) for path in entries if path.is_file() and is_picture(path)]
     for path in entries:
-        if path.is_dir() and not path.name.startswith("."):
+        # the output of an earlier run holds pictures too
+        if path.is_dir() and not path.name.startswith(".") and not (path / "run.json").exists():
             found += [source for source in _expand_folder(path) if not source.error]
     if not found:
         return [Source(folder.name, (folder,), f"{folder}: no FITS file and no picture in it")]
@@ -139,10 +140,13 @@ def _expand_list(path: Path) -> list[Source]:
             continue
         # a relative path is relative to the list, so that a list can travel with its fields
         beside = path.parent / text
-        sources = _expand(str(beside) if split_extension(str(beside))[0].exists() else text)
+        try:
+            sources = _expand(str(beside) if split_extension(str(beside))[0].exists() else text)
+        except UsageError as error:  # one row of a list that cannot be read is one failed field
+            sources = [Source(text, (Path(text),), str(error))]
         name = table["name"].iloc[i] if "name" in table.columns else None
-        if isinstance(name, str) and len(sources) == 1:
-            sources = [replace(sources[0], name=name)]
+        if not isinstance(name, float | None) and len(sources) == 1:  # an empty cell is NaN
+            sources = [replace(sources[0], name=str(name))]
         found += sources
     return found
 
@@ -151,10 +155,12 @@ def _unique_names(sources: Iterable[Source], taken: Mapping[str, str]) -> list[S
     """Sources with safe names; one whose name is another's gets a suffix from the hash of its full path."""
     given = list(sources)
     safe = [re.sub(r"[^\w.+-]", "_", source.name).lstrip(".") or "field" for source in given]
+    earlier = {key: name for name, key in taken.items()}
     out = []
     for source, name in zip(given, safe, strict=True):
         unique = name
         if safe.count(name) > 1 or taken.get(name, source.key) != source.key:
             unique = f"{name}-{hashlib.sha256(source.key.encode()).hexdigest()[:8]}"
-        out.append(replace(source, name=unique))
+        # a field of an earlier run keeps its name, or it would be run again and listed twice
+        out.append(replace(source, name=earlier.get(source.key, unique)))
     return out

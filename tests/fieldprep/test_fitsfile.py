@@ -37,8 +37,6 @@ def test_plain_gz_bz2_and_fz_give_the_same_bits(tmp_path, make_fits):
 
 def test_bzip2_of_many_streams_is_read_whole(tmp_path, make_fits):
     content = make_fits("a.fits", noise_image((200, 200))).read_bytes()
-    (tmp_path / "b.fits.bz2").write_bytes(b"".join(bz2.compress(content[i : i + 9999]) for i in range(0, 99999, 9999)))
-    assert len(content) > 99999
     (tmp_path / "c.fits.bz2").write_bytes(bz2.compress(content[:50000]) + bz2.compress(content[50000:]))
     assert np.array_equal(only(Field.read(tmp_path / "c.fits.bz2")), only(Field.read(tmp_path / "a.fits")))
 
@@ -339,8 +337,7 @@ def test_one_row_of_pixels_is_no_field(make_fits, refused, shape):
 
 def test_an_image_without_pixels_is_refused_by_name(tmp_path, refused):
     header = "".join(
-        card.ljust(80)
-        for card in ("SIMPLE  = T", "BITPIX  = -32", "NAXIS   = 2", "NAXIS1  = 0", "NAXIS2  = 5", "END")
+        card.ljust(80) for card in ("SIMPLE  = T", "BITPIX  = -32", "NAXIS   = 2", "NAXIS1  = 0", "NAXIS2  = 5", "END")
     )
     header = header.replace("= T", "=                    T").replace("= -32", "=                  -32")
     (tmp_path / "a.fits").write_bytes(header.ljust(2880).encode())

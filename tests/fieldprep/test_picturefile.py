@@ -105,11 +105,11 @@ def test_without_a_wcs_there_is_none_and_a_note(tmp_path):
     assert "no WCS" in field.notes[0]
 
 
-def marked_fits_and_picture(make_fits, make_wcs, ending):
+def marked_fits_and_picture(make_fits, make_wcs, ending, angle=25):
     """Same scene as FITS and, turned upside down as pictures are drawn, as a picture."""
     image = np.zeros((40, 50), np.float32)
     image[MARK] = 250
-    wcs = make_wcs((40, 50), crpix=(20, 13), angle=25, scale=0.7)
+    wcs = make_wcs((40, 50), crpix=(20, 13), angle=angle, scale=0.7)
     path = make_fits("a.fits", image, wcs=wcs)
     picture = path.with_name(f"b.{ending}")
     Image.fromarray(np.stack([image[::-1], image[::-1] * 0.5, image[::-1]], axis=-1).astype(np.uint8)).save(picture)
@@ -133,8 +133,9 @@ def check_same_sky(path, picture):
 
 @pytest.mark.parametrize("form", ["CD", "PC", "CROTA"])
 @pytest.mark.parametrize("name", ["b.wcs", "b.hdr", "b.wcs.fits", "b.png.wcs"])
-def test_sidecar_puts_the_mark_where_fits_has_it(make_fits, make_wcs, name, form):
+def test_sidecar_counts_rows_as_the_picture_stores_them(make_fits, make_wcs, name, form):
     path, picture, wcs = marked_fits_and_picture(make_fits, make_wcs, "png")
+    Image.open(picture).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(picture)  # rows as in the FITS file
     header = wcs.to_header()
     matrix = header["PC*"]
     if form != "PC":
@@ -148,18 +149,44 @@ def test_sidecar_puts_the_mark_where_fits_has_it(make_fits, make_wcs, name, form
         header.totextfile(sidecar)
     else:
         fits.PrimaryHDU(header=header).writeto(sidecar)
-    check_same_sky(path, picture)
+    (row, column), sky = sky_of_mark(Field.read(path))
+    mark, picture_sky = sky_of_mark(Field.read(picture))
+    assert mark == (row, column) == MARK
+    assert sky.separation(picture_sky).arcsec < 1e-4
 
 
-@pytest.mark.parametrize("ending", ["png", "jpg"])
-def test_avm_puts_the_mark_where_fits_has_it(make_fits, make_wcs, ending):
+def with_avm(path, picture):
     from pyavm import AVM  # noqa: PLC0415
 
-    path, picture, wcs = marked_fits_and_picture(make_fits, make_wcs, ending)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pyavm itself
         AVM.from_header(fits.getheader(path)).embed(str(picture), str(picture.with_stem("c")))
-    check_same_sky(path, picture.with_stem("c"))
+    return picture.with_stem("c")
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+@pytest.mark.parametrize("angle", [0, 25, -25, 110, 160])
+def test_avm_puts_the_mark_where_fits_has_it(make_fits, make_wcs, ending, angle):
+    path, picture, _ = marked_fits_and_picture(make_fits, make_wcs, ending, angle)
+    check_same_sky(path, with_avm(path, picture))
+
+
+def test_avm_of_a_larger_edition_fits_the_smaller_one(make_fits, make_wcs):
+    path, picture, wcs = marked_fits_and_picture(make_fits, make_wcs, "png")
+    Image.open(picture).resize((25, 20)).save(picture)
+    field = Field.read(with_avm(path, picture))
+    assert field.pixel_scale == pytest.approx(1.4, rel=1e-6)
+    # the upper left corner of the small picture is that of the large one
+    assert field.wcs.pixel_to_world(-0.5, -0.5).separation(wcs.pixel_to_world(-0.5, 39.5)).arcsec < 1e-4
+    assert field.wcs.pixel_to_world(24.5, 19.5).separation(wcs.pixel_to_world(49.5, -0.5)).arcsec < 1e-4
+
+
+def test_avm_of_another_shape_is_no_wcs(make_fits, make_wcs):
+    path, picture, _ = marked_fits_and_picture(make_fits, make_wcs, "png")
+    Image.open(picture).crop((0, 0, 50, 30)).save(picture)
+    field = Field.read(with_avm(path, picture))
+    assert field.wcs is None
+    assert "no WCS" in field.notes[0]
 
 
 def test_a_damaged_sidecar_is_refused_by_name(tmp_path, refused):

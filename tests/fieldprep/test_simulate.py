@@ -25,7 +25,9 @@ def test_the_same_seed_gives_the_same_field():
 
 
 def test_another_seed_gives_another_field():
-    assert not np.array_equal(simulation.simulate(3, (120, 160)).images["r"], simulation.simulate(4, (120, 160)).images["r"])
+    assert not np.array_equal(
+        simulation.simulate(3, (120, 160)).images["r"], simulation.simulate(4, (120, 160)).images["r"]
+    )
 
 
 def test_sky_noise_is_that_of_the_survey(written):

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from fieldprep.sky import sky_level_and_noise
+
+
+def test_level_and_noise_of_empty_sky():
+    image = np.random.default_rng(0).normal(7, 0.3, (400, 500)).astype(np.float32)
+    level, noise = sky_level_and_noise(image)
+    assert level == pytest.approx(7, abs=0.005)
+    assert noise == pytest.approx(0.3, rel=0.02)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_sources_hardly_move_them(share):
+    rng = np.random.default_rng(1)
+    image = rng.normal(7, 0.3, (400, 500)).astype(np.float32)
+    image[rng.random(image.shape) < share] += 100
+    level, noise = sky_level_and_noise(image)
+    assert level == pytest.approx(7, abs=0.01)
+    assert noise == pytest.approx(0.3, rel=0.03)
+
+
+def test_mask_and_nan_are_left_out():
+    image = np.random.default_rng(2).normal(0, 1, (200, 200)).astype(np.float32)
+    mask = np.zeros(image.shape, bool)
+    image[:90], mask[:90] = 5, True
+    image[90:110] = np.nan
+    level, noise = sky_level_and_noise(image, mask)
+    assert level == pytest.approx(0, abs=0.03)
+    assert noise == pytest.approx(1, rel=0.03)
+
+
+def test_a_large_image_is_sampled_to_the_same_answer():
+    image = np.random.default_rng(3).normal(2, 1, (1500, 1500)).astype(np.float32)
+    level, noise = sky_level_and_noise(image)
+    assert level == pytest.approx(2, abs=0.01)
+    assert noise == pytest.approx(1, rel=0.01)
+
+
+@pytest.mark.parametrize("value", [0, 5, -3.25])
+def test_a_constant_image_has_noise_one(value):
+    assert sky_level_and_noise(np.full((30, 40), value, np.float32)) == (value, 1)
+
+
+def test_nothing_finite_gives_zero_and_one():
+    assert sky_level_and_noise(np.full((30, 40), np.nan, np.float32)) == (0, 1)
+
+
+def test_a_sky_of_mostly_one_gray_level_has_a_noise_above_zero():
+    image = np.zeros((100, 100), np.float32)
+    image[::4, ::4] = 1
+    level, noise = sky_level_and_noise(image)
+    assert level == 0
+    assert noise > 0

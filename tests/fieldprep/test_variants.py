@@ -1,0 +1,235 @@
+import warnings
+
+import numpy as np
+import pytest
+from astropy.visualization import make_lupton_rgb
+from PIL import Image, ImageEnhance
+
+from fieldprep import Field
+from fieldprep.errors import UsageError
+from fieldprep.sky import sky_level_and_noise
+from fieldprep.variants import VARIANTS, picture, rgb_flux
+
+FIELDS = (
+    "001035-6-0017",
+    "001043-5-0025",
+    "001737-5-0039",
+    "002583-2-0136",
+    "002820-3-0122",
+    "003184-2-0169",
+    "007264-3-0111",
+    "008162-6-0080",
+)
+# N of a pixel at the sky level, from the docstring: black at -2 sigma, white at 1000, asinh softened at 2
+SKY_LEVEL = 255 * -np.arcsinh(-1) / (np.arcsinh(500) - np.arcsinh(-1))
+
+every = pytest.mark.parametrize("variant", VARIANTS)
+
+
+@pytest.fixture(scope="module")
+def real(sdss_field):
+    """Flux of a corner of a real field, without the pixels that lack a band."""
+    flux = rgb_flux(sdss_field)[300:700, 400:1000]
+    assert np.isfinite(flux).all()
+    return flux
+
+
+def synthetic(shape=(90, 110), seed=0):
+    """Sky noise, faint galaxies and a bright star, in nanomaggies."""
+    rng = np.random.default_rng(seed)
+    flux = rng.normal(0, [0.03, 0.02, 0.015], (*shape, 3))
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    for peak, size in ((0.3, 4), (2, 3), (60, 1.5)):
+        row, column = rng.uniform(10, 80, 2)
+        light = peak * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * size**2))
+        flux += light[..., None] * [1.2, 1, 0.7]
+    return flux.astype(np.float32)
+
+
+def off_by(picture_a, picture_b):
+    return np.abs(picture_a.astype(int) - picture_b.astype(int)).max()
+
+
+def test_l_is_astropys_lupton_within_a_gray_level(real):
+    reference = make_lupton_rgb(*np.moveaxis(real.astype(np.float64), -1, 0))
+    assert off_by(VARIANTS["L"](real), reference) <= 1
+    assert reference.max() > 150
+
+
+def test_l_of_a_synthetic_star_is_astropys_too():
+    flux = synthetic()
+    assert off_by(VARIANTS["L"](flux), make_lupton_rgb(*np.moveaxis(flux.astype(np.float64), -1, 0))) <= 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lh_is_pillows_brightness_then_contrast(real, seed):
+    for flux in (real, synthetic(seed=seed)):
+        low = Image.fromarray(VARIANTS["L"](flux))
+        reference = ImageEnhance.Contrast(ImageEnhance.Brightness(low).enhance(2)).enhance(2)
+        assert np.array_equal(VARIANTS["LH"](flux), np.asarray(reference))
+
+
+def sinh_reference(flux, percentile, scale):
+    stretched = np.sinh(flux.astype(np.float64))
+    return np.clip((stretched - np.percentile(stretched, percentile)) * scale, 0, 255).astype(np.uint8)
+
+
+def square_root_reference(flux):
+    flux = flux.astype(np.float64)
+    shifted = flux - flux.min()
+    shifted = np.minimum(shifted, np.median(shifted) + 6 * shifted.std())
+    shifted[..., 2] *= 1.3
+    root = np.sqrt(shifted)
+    return np.clip((root - np.percentile(root, 0.01)) * 500, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("variant", "reference"),
+    [
+        ("S", lambda flux: sinh_reference(flux, 0.1, 400)),
+        ("SH", lambda flux: sinh_reference(flux, 0.03, 350)),
+        ("Q", square_root_reference),
+    ],
+)
+def test_s_sh_and_q_are_their_formulas_within_a_gray_level(real, variant, reference):
+    for flux in (real, synthetic()):
+        got, expected = VARIANTS[variant](flux), reference(flux)
+        assert off_by(got, expected) <= 1
+        assert len(np.unique(expected)) > 50  # a picture, not a threshold
+
+
+def test_n_is_its_formula():
+    flux = synthetic()
+    expected = np.empty(flux.shape)
+    for k in range(3):
+        level, noise = sky_level_and_noise(flux[..., k])
+        sigmas = (flux[..., k].astype(np.float64) - level) / noise
+        expected[..., k] = 255 * (np.arcsinh(sigmas / 2) - np.arcsinh(-1)) / (np.arcsinh(500) - np.arcsinh(-1))
+    assert off_by(VARIANTS["N"](flux), np.clip(expected, 0, 255).astype(np.uint8)) <= 1
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1, 5), (1000, 0), (3.7, -40), (1e-4, 0), (250, 1200)])
+def test_n_does_not_know_the_unit_or_the_sky(gain, offset):
+    flux = synthetic()
+    scaled = (flux.astype(np.float64) * gain + offset).astype(np.float32)
+    assert off_by(VARIANTS["N"](flux), VARIANTS["N"](scaled)) <= 1
+
+
+def test_n_takes_each_band_by_its_own_noise():
+    flux = synthetic()
+    scaled = (flux * np.array([100, 1, 0.01], np.float32)).astype(np.float32)
+    assert off_by(VARIANTS["N"](flux), VARIANTS["N"](scaled)) <= 1
+
+
+def gray_of_sky(field, block=32):
+    """Median over blocks of the medians in them: half of the field may be a cluster of stars."""
+    shown = picture(field, "N")
+    ny, nx = (side // block for side in field.shape)
+    blocks = shown[: ny * block, : nx * block].reshape(ny, block, nx, block, 3).swapaxes(1, 2)
+    clear = ~field.mask[: ny * block, : nx * block].reshape(ny, block, nx, block).any(axis=(1, 3))
+    return np.median(np.median(blocks[clear].reshape(clear.sum(), -1, 3), axis=1), axis=0)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_sky_of_every_sdss_field_is_at_one_gray_level(data, name):
+    field = Field.read(data / "sdss" / name)
+    assert np.abs(gray_of_sky(field) - SKY_LEVEL).max() <= 2.5  # 0.15 sigma of the sky
+
+
+@pytest.mark.parametrize("name", ["hst_xdf_small", "legacy_survey", "cfhtls_w3"])
+def test_sky_of_other_instruments_is_at_the_same_gray_level(data, name):
+    field = Field.read(data / "hst_jwst" / name)
+    assert np.abs(gray_of_sky(field) - SKY_LEVEL).max() <= 2.5  # 0.15 sigma of the sky
+
+
+@every
+def test_shape_type_and_input_stay(variant):
+    flux = synthetic()
+    before = flux.copy()
+    shown = VARIANTS[variant](flux)
+    assert shown.dtype == np.uint8
+    assert shown.shape == flux.shape
+    assert np.array_equal(flux, before)
+    assert shown.max() > 200
+
+
+@every
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_flipped_sky_is_a_flipped_picture(variant, axis):
+    flux = synthetic((64, 110))
+    assert np.array_equal(VARIANTS[variant](np.flip(flux, axis).copy()), np.flip(VARIANTS[variant](flux), axis))
+
+
+@every
+def test_masked_edge_is_black_not_sky(variant):
+    flux = synthetic()
+    flux[:, :9, 2] = np.nan  # one band is missing there
+    flux[40, 50] = np.nan
+    shown = VARIANTS[variant](flux)
+    assert not shown[:, :9].any()
+    assert not shown[40, 50].any()
+    clean = synthetic()
+    clean[:, :9] = 0
+    assert VARIANTS["N"](clean)[:, :9].all()  # where the sky itself is not black
+
+
+@every
+def test_a_field_without_a_finite_pixel_is_black(variant):
+    assert not VARIANTS[variant](np.full((9, 9, 3), np.nan, np.float32)).any()
+
+
+@every
+def test_infinite_flux_neither_warns_nor_spoils_the_rest(variant):
+    flux = synthetic()
+    flux[3, 4], flux[5, 6] = np.inf, -np.inf
+    shown = VARIANTS[variant](flux)
+    flux[3, 4], flux[5, 6] = np.nan, np.nan
+    reference = VARIANTS[variant](flux)
+    shown[3, 4] = shown[5, 6] = 0
+    # levels of the whole picture (a mean, a percentile) may move with two pixels more, by a gray level
+    assert off_by(shown, reference) <= {"LH": 2, "Q": 1}.get(variant, 0)
+
+
+@pytest.mark.parametrize("variant", ["S", "SH"])
+def test_the_core_of_a_bright_star_is_white(variant):
+    flux = synthetic()
+    flux[20, 20] = 5000  # its sinh is beyond float32
+    assert (VARIANTS[variant](flux)[20, 20] == 255).all()
+
+
+@every
+def test_a_constant_image_gives_a_picture_without_a_warning(variant):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = VARIANTS[variant](np.full((70, 20, 3), 3, np.float32))
+    assert len(np.unique(shown)) == 1
+
+
+@every
+def test_blocks_of_rows_do_not_show(variant, monkeypatch):
+    flux = synthetic((150, 40), seed=5)
+    blocks = VARIANTS[variant](flux)
+    monkeypatch.setattr("fieldprep.variants.ROWS_AT_ONCE", 1)
+    assert np.array_equal(VARIANTS[variant](flux), blocks)
+    monkeypatch.setattr("fieldprep.variants.ROWS_AT_ONCE", 1000)
+    assert np.array_equal(VARIANTS[variant](flux), blocks)
+
+
+def three_bands(names):
+    images = {band: np.full((4, 5), k + 1, np.float32) for k, band in enumerate(names)}
+    return Field("a", images, np.zeros((4, 5), bool))
+
+
+def test_channels_are_i_r_g_and_follow_the_users_choice():
+    assert rgb_flux(three_bands("gri"))[0, 0].tolist() == [3, 2, 1]
+    assert rgb_flux(three_bands("gri"), ["g", "g", "i"])[0, 0].tolist() == [1, 1, 3]
+
+
+def test_green_of_two_bands_is_their_mean_and_one_band_is_gray():
+    assert rgb_flux(three_bands(["F105W", "F160W"]))[0, 0].tolist() == [2, 1.5, 1]
+    assert rgb_flux(three_bands(["gray"]))[0, 0].tolist() == [1, 1, 1]
+
+
+def test_an_unknown_variant_is_refused_with_those_there_are():
+    with pytest.raises(UsageError, match=r"'X'.*L, LH, S, SH, Q, N"):
+        picture(three_bands("gri"), "X")
