@@ -15,7 +15,7 @@ import numpy as np
 
 from detector.cards import Card, sha256
 from detector.network import load_network
-from fieldprep.errors import InputError
+from fieldprep.errors import InputError, one_line
 
 # ultralytics reaches for the network and for pip when it sees fit, unless told before it is imported
 os.environ.setdefault("YOLO_OFFLINE", "true")
@@ -171,7 +171,10 @@ def train(
     out = out.resolve()
     last = out / "weights" / "last.pt"
     if resume:
-        YOLO(last).train(trainer=FieldTrainer, resume=True)
+        try:
+            YOLO(last).train(trainer=FieldTrainer, resume=True)
+        except AssertionError as error:  # ultralytics' word for a training that has run its course
+            raise InputError(f"{last}: nothing to resume ({one_line(error)})") from error
         return last
     YOLO(f"{network}.yaml").train(
         trainer=FieldTrainer,
@@ -279,7 +282,8 @@ def check_parity(checkpoint: Path, weights: Path, tiles: Sequence[Path]) -> floa
     Returns
     -------
     float
-        Largest difference of a score, or of an edge in units of 1000 px, among anchors that score over 0.01.
+        Largest difference of a score, or of an edge in units of 1000 px, among the anchors that score over
+        0.01 and the hundred best of each tile.
     """
     model = YOLO(checkpoint).model.float().eval()
     model.model[-1].end2end = False
@@ -292,7 +296,8 @@ def check_parity(checkpoint: Path, weights: Path, tiles: Sequence[Path]) -> floa
         with torch.no_grad():
             found = model(torch.from_numpy(batch))
         ours, theirs = exported(batch), (found[0] if isinstance(found, tuple | list) else found).numpy()
-        seen = theirs[0, 4] > 0.01
+        scores = theirs[0, 4]
+        seen = scores >= min(0.01, np.sort(scores)[-100:][0])
         difference = np.abs(ours - theirs)[0][:, seen]
         worst = max(worst, float(difference[4:].max(initial=0)), float(difference[:4].max(initial=0) / 1000))
     return worst

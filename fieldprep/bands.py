@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fieldprep.errors import UsageError
+from fieldprep.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -114,14 +114,14 @@ def rgb_bands(field: Field, bands: Sequence[str] | None = None) -> tuple[str, st
 
     Raises
     ------
-    fieldprep.errors.UsageError
+    fieldprep.errors.InputError
         If a named band is not in the field.
     """
     have = list(field.bands)
     if bands is not None:
         missing = [band for band in bands if band not in have]
         if len(bands) != 3 or missing:
-            raise UsageError(
+            raise InputError(
                 f"{field.name}: --bands needs three of this field's bands ({', '.join(have)}), got {','.join(bands)}"
             )
         return bands[0], bands[1], bands[2]

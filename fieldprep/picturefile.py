@@ -98,7 +98,7 @@ def _decode(path: Path) -> npt.NDArray[Any]:
                 picture.load()  # raises where the data end early, which OpenCV fills with gray
     except FileNotFoundError:
         raise
-    except UnidentifiedImageError as error:
+    except (UnidentifiedImageError, ImportError) as error:  # ultralytics has Pillow ask for a HEIF reader first
         if not path.name.lower().endswith((".tif", ".tiff")):
             raise InputError(f"{path}: not a JPEG, PNG or TIFF picture") from error
         size = None  # a TIFF of a kind Pillow has no mode for; OpenCV may
@@ -129,9 +129,9 @@ def _sidecar_wcs(path: Path) -> WCS | None:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     wcs = WCS(header).celestial
-                return wcs if wcs.has_celestial else None
             except Exception as error:
                 raise InputError(f"{sidecar}: not a readable FITS header ({one_line(error)})") from error
+            return wcs if wcs.has_celestial else None
     return None
 
 

@@ -235,7 +235,9 @@ def picture(field: Field, variant: str = "N", *, bands: Sequence[str] | None = N
     Raises
     ------
     fieldprep.errors.UsageError
-        If the variant or a band is unknown.
+        If the variant is unknown.
+    fieldprep.errors.InputError
+        If the field lacks a band.
     """
     if variant not in VARIANTS:
         raise UsageError(f"unknown variant {variant!r}: it is one of {', '.join(VARIANTS)}")

@@ -199,7 +199,8 @@ def join_catalogues(paths: Iterable[Path], out: Path, meta: Mapping[str, Any]) -
             writer.write_table(part)
             rows += len(part)
             longest = {key: max(longest[key], value, key=int) for key, value in _text_lengths(part).items()}
-        writer.add_key_value_metadata({_YAML_KEY: yaml, **longest})
+        writer.add_key_value_metadata({_YAML_KEY: yaml})
+        writer.add_key_value_metadata(longest)
     return rows
 
 

@@ -104,8 +104,10 @@ def as_text(result: dict[str, Any]) -> str:
     if "catalogue" in result:
         scores = result["catalogue"]["pooled"]
         lines += [
-            (f"{scores['fields']} field(s), {scores['galaxies']} galaxies, {scores['detections']} detections at "
-            f"confidence >= {scores['confidence']:g}; 68 % intervals in brackets"),
+            (
+                f"{scores['fields']} field(s), {scores['galaxies']} galaxies, {scores['detections']} detections at "
+                f"confidence >= {scores['confidence']:g}; 68 % intervals in brackets"
+            ),
             "",
             f"{'r <':>5} {'n':>4}  {'completeness':<19} {'purity':<19} {'mean IoU':<19} {'AP50':<19} {'AP50-95':<19}",
         ]

@@ -77,7 +77,9 @@ def centroids(field: Field, detections: Detections) -> tuple[npt.NDArray[np.floa
     # the sky noise of as many pixels: where there is no more light than that, there is no centroid of it
     lit = flux > np.sqrt(len(field.bands) * np.pi) * 2 * sigma
     with np.errstate(invalid="ignore"):
-        found: npt.NDArray[np.bool_] = (np.abs(moved - centre) <= FARTHEST_SHARE * sides).all(axis=1) & (
-            np.asarray(flag) & sep.APER_ALLMASKED == 0
-        ) & lit
+        found: npt.NDArray[np.bool_] = (
+            (np.abs(moved - centre) <= FARTHEST_SHARE * sides).all(axis=1)
+            & (np.asarray(flag) & sep.APER_ALLMASKED == 0)
+            & lit
+        )
     return np.where(found[:, None], moved, centre), found

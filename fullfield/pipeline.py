@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from detector.detect import FLOOR, Detector
-from fieldprep.errors import FullfieldError, InputError, OutputError, one_line
+from fieldprep.errors import FullfieldError, InputError, OutputError, UsageError, one_line
 from fieldprep.field import Field
 from fieldprep.picturefile import is_picture
 from fieldprep.variants import picture
@@ -116,11 +116,13 @@ def run_field(source: Source, request: Request, out: Path) -> Outcome:
     ------
     fieldprep.errors.OutputError
         If the output cannot be written, which no other field would survive either.
+    fieldprep.errors.UsageError
+        If the request cannot be met on any field, as when the runtime asked for is not installed.
     """
     outcome = Outcome(source.name)
     try:
         _run(source, request, out, outcome)
-    except OutputError:
+    except (OutputError, UsageError):
         raise
     except FullfieldError as error:
         outcome.error = one_line(error)

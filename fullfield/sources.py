@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +46,7 @@ class Source:
     @property
     def key(self) -> str:
         """What identifies the source from run to run: its full paths."""
-        return "|".join(str(path.absolute()) for path in self.paths)
+        return "|".join(os.path.abspath(path) for path in self.paths)  # noqa: PTH100 -- a link stays its own field
 
     @property
     def folder(self) -> Path:
@@ -78,8 +79,21 @@ def find_sources(given: Sequence[str], taken: Mapping[str, str] | None = None) -
     found = [source for text in given for source in _expand(text)]
     if not found:
         raise UsageError("no SOURCE given")
-    once = {source.key: source for source in found}
+    once = {source.key: source for source in _joined_frames(found)}
     return _unique_names(once.values(), taken or {})
+
+
+def _joined_frames(sources: Iterable[Source]) -> list[Source]:
+    """Frames of one SDSS field, named one by one as a shell does with ``frames/*.bz2``, are one field."""
+    joined: dict[tuple[str, Path] | int, Source] = {}
+    for i, source in enumerate(sources):
+        first = source.paths[0]
+        lone = len(source.paths) == 1 and not source.error and not first.is_dir()
+        field_id = sdss_id(first) if lone and source.name == sdss_id(first) else None
+        key = (field_id, first.parent) if field_id else i
+        paths = joined[key].paths if key in joined else ()
+        joined[key] = replace(source, paths=paths + tuple(path for path in source.paths if path not in paths))
+    return list(joined.values())
 
 
 def _expand(text: str) -> list[Source]:

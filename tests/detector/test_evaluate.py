@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 from detector import Detections
 from detector.evaluate import Scene, Share, average_precision, coco_evaluation, match, score
@@ -35,12 +36,9 @@ def random_scene(seed, *, ties, n_truth=30, n_found=60, crowds=0.2):
         random.random(n_truth) < crowds,
     )
     near = random.integers(0, max(n_truth, 1), n_found // 2 if n_truth else 0)
-    boxes = np.concatenate(
-        [
-            sources.xyxy[near] + random.normal(0, 3, (len(near), 4)),
-            np.concatenate([a := random.uniform(0, 350, (n_found - len(near), 2)), a + random.uniform(5, 40, a.shape)], 1),
-        ]
-    )
+    low = random.uniform(0, 350, (n_found - len(near), 2))
+    elsewhere = np.concatenate([low, low + random.uniform(5, 40, low.shape)], axis=1)
+    boxes = np.concatenate([sources.xyxy[near] + random.normal(0, 3, (len(near), 4)), elsewhere])
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
     scores = random.integers(1, 6, n_found) / 6 if ties else random.uniform(0.01, 1, n_found)
     zeros = np.zeros(n_found, np.int64)
@@ -105,8 +103,6 @@ def test_no_object_is_matched_twice_and_none_out_of_reach(seed):
 
 
 def test_a_share_has_the_jeffreys_interval():
-    from scipy.stats import beta
-
     share = Share(7, 10)
     assert share.value == 0.7
     assert share.low == pytest.approx(beta.ppf((1 - 0.6827) / 2, 7.5, 3.5), abs=1e-9)

@@ -3,7 +3,7 @@ import pytest
 
 from fieldprep import Field
 from fieldprep.bands import by_wavelength, clean_name, rgb_bands, wavelength_nm
-from fieldprep.errors import UsageError
+from fieldprep.errors import InputError
 
 
 def field(*bands):
@@ -68,5 +68,5 @@ def test_longest_middle_and_shortest_are_shown_elsewhere():
 def test_the_users_choice_wins_and_is_checked():
     assert rgb_bands(field("g", "r", "i", "z"), ["z", "r", "g"]) == ("z", "r", "g")
     for wrong in (["z", "r"], ["z", "r", "H"]):
-        with pytest.raises(UsageError, match=r"a: --bands needs three of this field's bands \(g, r, z\)"):
+        with pytest.raises(InputError, match=r"a: --bands needs three of this field's bands \(g, r, z\)"):
             rgb_bands(field("g", "r", "z"), wrong)

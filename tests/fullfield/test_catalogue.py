@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from astropy.wcs import WCS
 
 from detector import Detections
 from detector.detections import FLAG_MEANINGS, Flag
@@ -24,9 +26,10 @@ from fullfield.catalogue import (
 )
 
 # as the design names them, in its order
-NAMES = (
-    "field id ra dec x y x_min y_min x_max y_max radius_arcsec class_name confidence flags"
-).split()  # fmt: skip
+NAMES = [
+    "field", "id", "ra", "dec", "x", "y", "x_min", "y_min", "x_max", "y_max",
+    "radius_arcsec", "class_name", "confidence", "flags",
+]  # fmt: skip
 UNITS = {
     **dict.fromkeys(("ra", "dec"), u.deg),
     **dict.fromkeys(("x", "y", "x_min", "y_min", "x_max", "y_max"), u.pix),
@@ -104,9 +107,6 @@ def test_without_wcs_and_scale_sky_columns_are_nan(small_image, found):
 
 
 def test_positions_are_icrs_whatever_the_frame_of_the_wcs(small_image, found):
-    from astropy.coordinates import SkyCoord
-    from astropy.wcs import WCS
-
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["GLON-TAN", "GLAT-TAN"]
     wcs.wcs.crval = [120.0, 40.0]

@@ -96,8 +96,8 @@ def test_nothing_is_drawn_where_neither_scale_nor_wcs_is_known():
     assert not draw_detections(black(), rows(), field_of(), row_0_at_bottom=True).any()
 
 
-def arrows(drawn):
-    """Angle of each arrow's tip from its foot, by the ink farthest from the foot: those of N and E are the longest."""
+def foot_and_length():
+    """Where the compass's arrows start, and how long they are."""
     ny, nx = SHAPE
     length = round(min(nx, ny) * 0.045)
     return (nx - 2 * length, ny - 2 * length), length
@@ -108,7 +108,7 @@ def arrows(drawn):
 def test_the_compass_points_north_and_east(make_wcs, upwards, angle):
     wcs = make_wcs(SHAPE, angle=angle)
     drawn = draw_detections(black(), rows(), field_of(wcs=wcs), row_0_at_bottom=upwards)
-    (x0, y0), length = arrows(drawn)
+    (x0, y0), length = foot_and_length()
     # sky directions by the WCS itself: which pixel step raises Dec, which raises RA
     middle = np.array([(SHAPE[1] - 1) / 2, (SHAPE[0] - 1) / 2])
     ra, dec = wcs.wcs.crval
@@ -128,7 +128,8 @@ def test_a_field_with_everything_is_drawn_at_any_size(make_wcs):
         field = Field(
             "one", {"r": np.zeros(shape, np.float32)}, np.zeros(shape, np.bool_), wcs=make_wcs(shape), pixel_scale=0.4
         )
-        drawn = draw_detections(np.zeros((*shape, 3), np.uint8), rows((-0.5, -0.5, 1.5, 1.5)), field, row_0_at_bottom=True)
+        rgb = np.zeros((*shape, 3), np.uint8)
+        drawn = draw_detections(rgb, rows((-0.5, -0.5, 1.5, 1.5)), field, row_0_at_bottom=True)
         assert drawn.shape == (*shape, 3)
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from detector import Detector
 from fieldprep import Field
 from fieldprep.errors import OutputError
 from fullfield import pipeline
+from fullfield.batch import run
 from fullfield.catalogue import read_parquet
 from fullfield.pipeline import STAGES, run_field
 from fullfield.sources import find_sources
@@ -91,8 +93,6 @@ def test_a_fits_field_is_drawn_with_row_0_at_the_bottom_and_a_picture_as_it_is(
 
 
 def test_no_picture_is_made_where_none_is_wanted(frame, request_spots, tmp_path):
-    from dataclasses import replace
-
     run_field(one(frame("a")), replace(request_spots, pictures=False), tmp_path / "out")
     assert not (tmp_path / "out/fields/a/detections.png").exists()
 
@@ -114,7 +114,8 @@ def test_what_is_wrong_with_a_field_is_told_not_raised(make_fits, request_spots,
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(MemoryError(), "not enough memory"), (ZeroDivisionError("oh\nno"), "unexpected ZeroDivisionError: oh no")]
+    ("error", "told"),
+    [(MemoryError(), "not enough memory"), (ZeroDivisionError("oh\nno"), "unexpected ZeroDivisionError: oh no")],
 )
 def test_even_our_own_mistakes_end_only_their_field(frame, request_spots, tmp_path, monkeypatch, error, told):
     def fail(*_args, **_options):
@@ -134,8 +135,6 @@ def test_output_that_cannot_be_written_is_raised(frame, request_spots, tmp_path)
 
 
 def test_a_real_field_goes_all_the_way(sdss_folder, tmp_path):
-    from fullfield.batch import run
-
     detector = Detector.load("galaxy")
     request = pipeline.Request("galaxy", detector.card.sha256, detector.card.variant, detector.card.confidence)
     summary = run([str(sdss_folder)], tmp_path, request)

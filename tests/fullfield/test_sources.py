@@ -34,7 +34,8 @@ def test_a_folder_of_sdss_frames_is_named_by_the_survey(tmp_path):
 
 
 def test_several_sdss_fields_flat_in_one_folder_are_told_apart(tmp_path):
-    touch(tmp_path, *(f"frame-{band}-{field}.fits.bz2" for band in "gri" for field in ("003184-2-0169", "001043-5-0025")))
+    fields = ("003184-2-0169", "001043-5-0025")
+    touch(tmp_path, *(f"frame-{band}-{field}.fits.bz2" for band in "gri" for field in fields))
     found = find_sources([str(tmp_path)])
     assert names(found) == ["001043-5-0025", "003184-2-0169"]
     assert [len(source.paths) for source in found] == [3, 3]
@@ -42,7 +43,8 @@ def test_several_sdss_fields_flat_in_one_folder_are_told_apart(tmp_path):
 
 
 def test_a_folder_of_folders_is_many_fields(tmp_path):
-    touch(tmp_path, "many/b/r.fits", "many/a/r.fits", "many/deep/er/g.fits", "many/notes/readme.txt", "many/.cache/x.fits")
+    touch(tmp_path, "many/b/r.fits", "many/a/r.fits", "many/deep/er/g.fits")
+    touch(tmp_path, "many/notes/readme.txt", "many/.cache/x.fits")
     assert names(find_sources([str(tmp_path / "many")])) == ["a", "b", "er"]
 
 
@@ -215,3 +217,18 @@ def test_thousands_of_fields_are_found_in_the_order_given(tmp_path):
     order = np.random.default_rng(0).permutation(3000)
     (tmp_path / "list.csv").write_text("source\n" + "".join(f"missing/{i}.fits\n" for i in order))
     assert names(find_sources([str(tmp_path / "list.csv")])) == [str(i) for i in order]
+
+
+def test_frames_of_one_field_named_one_by_one_are_one_field(tmp_path):
+    names = [f"frame-{band}-003184-2-0169.fits.bz2" for band in "gri"] + ["frame-r-001043-5-0025.fits.bz2"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    found = find_sources([str(tmp_path / name) for name in names])
+    assert [source.name for source in found] == ["003184-2-0169", "001043-5-0025"]
+    assert [len(source.paths) for source in found] == [3, 1]
+
+
+def test_two_spellings_of_a_path_are_one_field(tmp_path):
+    (tmp_path / "a.fits").write_bytes(b"x")
+    (tmp_path / "b").mkdir()
+    assert len(find_sources([str(tmp_path / "a.fits"), str(tmp_path / "b" / ".." / "a.fits")])) == 1
