@@ -127,6 +127,28 @@ def iou_of_pairs(first: Floats, second: Floats) -> Floats:
     return iou
 
 
+def iou_table(first: Floats, second: Floats) -> Floats:
+    """
+    Intersection over union of boxes, each of the first with each of the second.
+
+    Parameters
+    ----------
+    first, second : 2D `~numpy.ndarray`, shape (M, 4), (N, 4)
+        Boxes.
+
+    Returns
+    -------
+    2D float64 `~numpy.ndarray`, shape (M, N)
+    """
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    sides = np.maximum(high - low, 0)
+    overlap = sides[..., 0] * sides[..., 1]
+    union = areas(first)[:, None] + areas(second)[None] - overlap
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+    return iou
+
+
 def write_yolo(path: Path, xyxy: Floats, class_id: npt.NDArray[np.int64], shape: tuple[int, int]) -> None:
     """
     Write a YOLO label file: class, centre x, centre y, width, height, as fractions of the picture.

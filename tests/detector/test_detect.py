@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from detector import Detector
 from detector.cards import Card
-from detector.detect import CORE_IOU, OVERLAP, WHOLE_PIXELS, decode, one_each
+from detector.detect import OVERLAP, SAME_OBJECT_IOU, WHOLE_PIXELS, decode, one_each, vote
 from detector.detections import Flag
 from detector.evaluate import match
 from fieldprep import Field
@@ -173,7 +173,7 @@ def test_the_output_does_not_hang_on_the_order_of_the_anchors(as_detector):
     rows = np.stack([*places, *sizes, random.permutation(300) / 300])
     first = of_field(rows[None].astype(np.float32), (200, 200), as_detector)
     second = of_field(rows[None, :, ::-1].astype(np.float32), (200, 200), as_detector)
-    assert first.xyxy.tolist() == second.xyxy.tolist()
+    np.testing.assert_allclose(first.xyxy, second.xyxy, atol=1e-9)  # the last digit of a mean hangs on its order
 
 
 @st.composite
@@ -244,12 +244,8 @@ def test_tiles_of_a_real_field_find_what_one_piece_does(real, galaxy):
     rgb, mask, whole = real
     tiled = galaxy.detect_picture(rgb, mask, tile=640)
     for found in (whole, tiled):
-        quarter = (found.xyxy[:, 2:] - found.xyxy[:, :2]) / 4
-        cores = np.concatenate([found.xyxy[:, :2] + quarter, found.xyxy[:, 2:] - quarter], axis=1)
-        np.fill_diagonal(overlaps := ious(cores), 0)
-        assert overlaps.max() <= CORE_IOU + 1e-6
         np.fill_diagonal(overlaps := ious(found.xyxy), 0)
-        assert overlaps.max() < 0.65
+        assert overlaps.max() <= SAME_OBJECT_IOU + 1e-6
     for some, others in ((whole, tiled), (tiled, whole)):
         sure = some.select(some.confidence >= 0.4)
         assert len(sure) > 30
@@ -288,3 +284,22 @@ def test_detect_takes_the_picture_that_the_card_names(galaxy):
     by_default = galaxy.detect(field)
     named = galaxy.detect_picture(picture(field, galaxy.card.variant), field.mask)
     assert by_default.xyxy.tolist() == named.xyxy.tolist()
+
+
+def test_a_kept_box_moves_to_the_weighted_mean_of_its_objects_boxes():
+    xyxy = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [40, 40, 50, 50], [0, 0, 10, 10]], float)
+    scores, class_id = np.array([0.8, 0.4, 0.9, 0.9]), np.array([0, 0, 0, 1])
+    moved = vote(xyxy, scores, class_id, np.array([0, 2]))
+    shift = 0.4**2 / (0.8**2 + 0.4**2)
+    np.testing.assert_allclose(moved, [[shift, 0, 10 + shift, 10], [40, 40, 50, 50]])
+
+
+def test_votes_do_not_hang_on_how_many_boxes_are_counted_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 200, (300, 2))
+    xyxy = np.concatenate([corner, corner + rng.uniform(8, 40, (300, 2))], axis=1)
+    scores, class_id = rng.uniform(0.01, 1, 300), np.zeros(300, np.int64)
+    kept = one_each(xyxy, scores, class_id)
+    whole = vote(xyxy, scores, class_id, kept)
+    monkeypatch.setattr("detector.detect.VOTERS_AT_ONCE", 7)
+    np.testing.assert_allclose(vote(xyxy, scores, class_id, kept), whole)

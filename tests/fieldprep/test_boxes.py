@@ -13,6 +13,7 @@ from fieldprep.boxes import (
     clip_boxes,
     coco_annotations,
     iou_of_pairs,
+    iou_table,
     petrosian_boxes,
     read_coco,
     read_yolo,
@@ -199,3 +200,13 @@ def test_one_marked_object_is_at_one_place_in_fits_png_and_labels(tmp_path, make
     sky = field.wcs.pixel_to_world((box[0, 0] + box[0, 2]) / 2, (box[0, 1] + box[0, 3]) / 2)
     light_y, light_x = np.argwhere(bright).mean(axis=0)
     assert sky.separation(field.wcs.pixel_to_world(light_x, light_y)).arcsec < 1e-6
+
+
+def test_the_table_of_overlaps_holds_those_of_the_pairs():
+    rng = np.random.default_rng(3)
+    corner = rng.uniform(0, 30, (12, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(0, 20, (12, 2))], axis=1)
+    table = iou_table(boxes[:5], boxes)
+    for i in range(5):
+        np.testing.assert_allclose(table[i], iou_of_pairs(np.repeat(boxes[i : i + 1], 12, axis=0), boxes))
+    assert iou_table(boxes[:0], boxes).shape == (0, 12)

@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -119,3 +120,19 @@ def test_help_comes_without_loading_the_libraries():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_missing_system_library_is_told_plainly(tmp_path):
+    text = "libGL.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({text!r})\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "fullfield.cli", "run", "a.fits", "--out", str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "libGL.so.1" in line
+    assert "apt-get install libgl1 libglib2.0-0" in line
