@@ -98,6 +98,33 @@ class Card:
         """Write the card as JSON to ``path``."""
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
+    def as_text(self) -> str:
+        """Card as lines to read: what it is, how it was trained, how it scored, where it fails."""
+        lines = [
+            (
+                f"{self.name}: {self.task}, {self.network}, classes {', '.join(self.classes)}, "
+                f"picture {self.variant}, confidence {self.confidence:g}, {self.licence}"
+            )
+        ]
+        lines += [f"  {key}: {value}" for key, value in self.training.items()]
+        for key, value in self.scores.items():
+            lines.append(f"  {key}:" if _is_table(value) else f"  {key}: {value}")
+            if _is_table(value):
+                lines += [f"    r < {limit}: {_row(row)}" for limit, row in value.items()]
+        return "\n".join([*lines, *(f"  limit: {limit}" for limit in self.limits)])
+
+
+def _is_table(value: Any) -> bool:
+    """Whether an entry of the scores is a table: rows of measures, each with a value and an interval."""
+    return isinstance(value, dict) and all(isinstance(row, dict) for row in value.values())
+
+
+def _row(row: dict[str, dict[str, float]]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {entry['value']:.3f} ({entry['low']:.3f} to {entry['high']:.3f}, n {entry['n']})"
+        for name, entry in row.items()
+    )
+
 
 def sha256(path: Path) -> str:
     """Checksum of a file, hexadecimal."""

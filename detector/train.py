@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PARITY = 1e-3  # in confidence, and in thousands of pixels of an edge
 
 VARIANT_WEIGHTS = {"N": 5.0}  # the picture the detector is run on is drawn as often as the five others together
+LARGE_SHARE = 40 / 640  # of a tile's side: galaxies larger than this are one in fifty, and the network's weak side
+LARGE_WEIGHT = 3.0  # tiles that hold one are drawn so much more often
 PASSES_PER_EPOCH = 400
 BATCH = 4
 
@@ -69,7 +71,7 @@ SETTINGS: dict[str, Any] = {
 
 class DrawnTiles(Dataset[dict[str, Any]]):
     """
-    Tiles drawn at random, each by its variant's weight, in one of the eight flips and quarter turns.
+    Tiles drawn at random, by variant and by what they hold, in one of the eight flips and quarter turns.
 
     Parameters
     ----------
@@ -91,6 +93,8 @@ class DrawnTiles(Dataset[dict[str, Any]]):
         self.random = np.random.default_rng(seed)
         variants = [Path(name).stem.rsplit("-", 3)[1] for name in tiles.im_files]
         weights = np.array([VARIANT_WEIGHTS.get(variant, 1.0) for variant in variants])
+        large = [bool((label["bboxes"][:, 2:] > LARGE_SHARE).any()) for label in tiles.labels]
+        weights *= np.where(large, LARGE_WEIGHT, 1.0)
         self.chances = weights / weights.sum()
 
     def __len__(self) -> int:
@@ -145,7 +149,7 @@ def train(
     data: Path, out: Path, *, network: str = "yolo11n", passes: int = 10_000, seed: int = 0, resume: bool = False
 ) -> Path:
     """
-    Train a detector from scratch, or go on with a training that was stopped.
+    Train a detector from scratch, train one further, or go on with a training that was stopped.
 
     Parameters
     ----------
@@ -154,7 +158,8 @@ def train(
     out : path
         Folder for checkpoints and the log; ``weights/last.pt`` is rewritten every 400 tile passes.
     network : str
-        ultralytics' name of the architecture.
+        ultralytics' name of the architecture, or a checkpoint (``.pt``) to train further on a schedule of its
+        own, which starts at a third of the learning rate.
     passes : int
         Tile passes in all, rounded up to whole epochs of 400.
     seed : int
@@ -176,7 +181,8 @@ def train(
         except AssertionError as error:  # ultralytics' word for a training that has run its course
             raise InputError(f"{last}: nothing to resume ({one_line(error)})") from error
         return last
-    YOLO(f"{network}.yaml").train(
+    further = network.endswith(".pt")
+    YOLO(network if further else f"{network}.yaml").train(
         trainer=FieldTrainer,
         data=str(data.resolve() / "data.yaml"),
         epochs=-(-passes // PASSES_PER_EPOCH),
@@ -184,7 +190,7 @@ def train(
         name=out.name,
         exist_ok=True,
         seed=seed,
-        **SETTINGS,
+        **SETTINGS | ({"lr0": SETTINGS["lr0"] / 3} if further else {}),
     )
     return last
 
@@ -233,7 +239,8 @@ def train_and_export(
     Returns
     -------
     path
-        ``out/NETWORK.onnx``, with its card beside it: no scores in it yet, and a threshold of 0.25.
+        ``out/NETWORK.onnx`` (for a checkpoint, its stem), with its card beside it: no scores in it yet, and a
+        threshold of 0.25.
 
     Raises
     ------
@@ -245,7 +252,8 @@ def train_and_export(
     if resume and not (out / "weights" / "last.pt").is_file():
         raise InputError(f"{out}: no weights/last.pt to resume from")
     checkpoint = train(data, out, network=network, passes=passes, seed=seed, resume=resume)
-    weights = export(checkpoint, out / f"{network}.onnx")
+    name = Path(network).stem
+    weights = export(checkpoint, out / f"{name}.onnx")
     tiles = sorted((data / "images" / "val").glob("*.png"))[:4]
     parity = check_parity(checkpoint, weights, tiles)
     if parity > PARITY:
@@ -253,9 +261,9 @@ def train_and_export(
             f"{weights}: strays from the trained network by {parity:.2g} px or confidence on {len(tiles)} tiles"
         )
     Card(
-        name=network,
+        name=name,
         task="detect",
-        network=network,
+        network=name,
         classes=("galaxy",),
         variant="N",
         stride=32,

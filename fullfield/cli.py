@@ -142,7 +142,9 @@ app.add_typer(train_app, name="train")
 def train_detector(
     data: Annotated[Path, typer.Argument(help="A training set, as 'fullfield prepare' writes it.")],
     out: Out,
-    network: Annotated[str, typer.Option(help="ultralytics' name of the architecture.")] = "yolo11n",
+    network: Annotated[
+        str, typer.Option(help="ultralytics' name of the architecture, or a .pt to train further.")
+    ] = "yolo11n",
     passes: Annotated[int, typer.Option(min=1, help="Tile passes.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of weights and draws.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
@@ -215,15 +217,7 @@ def weights() -> None:
 
     for name in resources.names("weights", ".onnx"):
         path = resources.find("weights", name)
-        card = Card.beside(path)
-        typer.echo(
-            f"{card.name}: {card.task}, {card.network}, classes {', '.join(card.classes)}, picture {card.variant}, "
-            f"confidence {card.confidence:g}\n  {path} (sha256 {card.sha256[:12]}...)"
-        )
-        for key, value in card.scores.items():
-            typer.echo(f"  {key}: {value}")
-        for limit in card.limits:
-            typer.echo(f"  limit: {limit}")
+        typer.echo(f"{Card.beside(path).as_text()}\n  file: {path}")
 
 
 def main() -> NoReturn:

@@ -27,6 +27,7 @@ INK = (255, 255, 255)
 SHADOW = (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 MARGIN_PX = 2  # the line runs outside the box, so that an 8-pixel galaxy is not painted over
+COMPASS_SHARE = 0.03  # length of an arrow, of the shorter side
 LABELLED_SIDE_PX = 14  # smaller boxes carry no number: it would be larger than the galaxy
 _BAR_LENGTHS_ARCSEC = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 
@@ -53,6 +54,11 @@ def draw_detections(rgb: Picture, catalogue: Table, field: Field, *, row_0_at_bo
     """
     ny, _nx = field.shape
     image = np.ascontiguousarray(rgb[::-1, :, ::-1] if row_0_at_bottom else rgb[..., ::-1])
+    # first, so that no box is drawn under their dark panels
+    if field.pixel_scale:
+        _scale_bar(image, field.pixel_scale)
+    if field.wcs is not None:
+        _compass(image, _sky_directions(field), row_0_at_bottom=row_0_at_bottom)
     for row in catalogue:
         low_y, high_y = row["y_min"], row["y_max"]
         if row_0_at_bottom:
@@ -63,10 +69,6 @@ def draw_detections(rgb: Picture, catalogue: Table, field: Field, *, row_0_at_bo
         cv2.rectangle(image, (x0, y0), (x1, y1), BOX, 1)
         if min(x1 - x0, y1 - y0) >= LABELLED_SIDE_PX + 2 * MARGIN_PX:
             _text(image, str(row["id"]), (x0, y0 - 4 if y0 > 14 else y1 + 13), 0.4, BOX)
-    if field.pixel_scale:
-        _scale_bar(image, field.pixel_scale)
-    if field.wcs is not None:
-        _compass(image, _sky_directions(field), row_0_at_bottom=row_0_at_bottom)
     return image
 
 
@@ -140,7 +142,7 @@ def _sky_directions(field: Field) -> dict[str, tuple[float, float]]:
 def _compass(image: Picture, directions: dict[str, tuple[float, float]], *, row_0_at_bottom: bool) -> None:
     ny, nx = image.shape[:2]
     unit = max(1, round(min(nx, ny) / 700))
-    length = round(min(nx, ny) * 0.045)
+    length = round(min(nx, ny) * COMPASS_SHARE)
     centre = (nx - 2 * length, ny - 2 * length)
     reach = round(1.6 * length)
     _panel(image, centre[0] - reach, centre[1] - reach, centre[0] + reach, centre[1] + reach)

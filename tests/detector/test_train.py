@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
 from detector import train as training  # noqa: E402 -- needs what is asked for above
-from detector.train import PARITY, DrawnTiles, check_parity, train_and_export, turned  # noqa: E402 -- as above
+from detector.train import LARGE_WEIGHT, PARITY, DrawnTiles, check_parity, train_and_export, turned  # noqa: E402 -- as above
 
 # torch and ultralytics warn of their own affairs while they train and export
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
@@ -63,10 +63,10 @@ def test_turning_leaves_the_tile_itself_alone():
 class Tiles:
     """What DrawnTiles needs of ultralytics' dataset; a tile is its number."""
 
-    labels = ()
     collate_fn = staticmethod(list)
 
-    def __init__(self, variants):
+    def __init__(self, variants, sides=()):
+        self.labels = [{"bboxes": np.array([[0.5, 0.5, side, 0.01]])} for side in sides or [0.02] * len(variants)]
         self.im_files = [f"/set/images/train/001-2-{variant}-0-{480 * i}.png" for i, variant in enumerate(variants)]
 
     def __getitem__(self, i):
@@ -233,3 +233,8 @@ def test_training_leaves_nothing_outside_its_folder(trained, training_set):
     assert not (Path.cwd() / "runs").exists()
     assert {path.name for path in out.parent.iterdir()} == {"run"}
     assert (out / "results.csv").exists()
+
+
+def test_tiles_with_a_large_galaxy_are_drawn_more_often():
+    draws = drawn(Tiles(["N", "N", "N"], sides=[0.02, 0.02, 0.3]), 0)
+    assert np.bincount(draws, minlength=3)[2] / 2000 == pytest.approx(LARGE_WEIGHT / (2 + LARGE_WEIGHT), abs=0.04)

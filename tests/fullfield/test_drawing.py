@@ -4,7 +4,7 @@ import pytest
 from astropy.table import Table
 
 from fieldprep import Field
-from fullfield.drawing import BOX, INK, draw_detections, write_png
+from fullfield.drawing import BOX, COMPASS_SHARE, INK, draw_detections, write_png
 
 SHAPE = (240, 320)
 
@@ -99,7 +99,7 @@ def test_nothing_is_drawn_where_neither_scale_nor_wcs_is_known():
 def foot_and_length():
     """Where the compass's arrows start, and how long they are."""
     ny, nx = SHAPE
-    length = round(min(nx, ny) * 0.045)
+    length = round(min(nx, ny) * COMPASS_SHARE)
     return (nx - 2 * length, ny - 2 * length), length
 
 
