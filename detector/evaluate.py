@@ -293,15 +293,14 @@ class _Curve:
         if positives == 0:
             return float("nan"), float("nan")
         weight = weights[self.block]
-        values = []
-        for true, left_out in zip(self.true, self.left_out, strict=True):
-            hits = np.cumsum(weight * (true & ~left_out))
-            misses = np.cumsum(weight * (~true & ~left_out))
-            recall = hits / positives
-            precision = hits / np.maximum(hits + misses, np.spacing(1))
-            envelope = np.maximum.accumulate(precision[::-1])[::-1]
-            at = np.searchsorted(recall, RECALLS, side="left")
-            values.append(float(np.append(envelope, 0.0)[at].mean()))
+        hits = np.cumsum(weight * (self.true & ~self.left_out), axis=1)
+        misses = np.cumsum(weight * (~self.true & ~self.left_out), axis=1)
+        precision = hits / np.maximum(hits + misses, np.spacing(1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        values = [
+            float(np.append(row, 0.0)[np.searchsorted(recall, RECALLS, side="left")].mean())
+            for row, recall in zip(envelope, hits / positives, strict=True)
+        ]
         return values[0], float(np.mean(values))
 
 

@@ -12,7 +12,7 @@ from fullfield.catalogue import atomic
 from fullfield.pipeline import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fullfield.pipeline import Outcome
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FIELDS_FILE = "fields.csv"
 FAILURES_FILE = "failures.csv"
+ERRORS_FILE = "errors.log"  # tracebacks of unexpected errors, for a report
 RUN_FILE = "run.json"
 _HEADER = ("field", "source", "galaxies", "detections", *(f"{stage}_seconds" for stage in STAGES))
 
@@ -92,12 +93,16 @@ class Ledger:
         paths = (self.out / "fields" / name / "catalogue.parquet" for name in sorted(self.rows))
         return [path for path in paths if path.exists()]
 
-    def write_failures(self, failures: Iterable[Outcome]) -> None:
-        """Write ``failures.csv``: field, stage, error."""
+    def write_failures(self, failures: Sequence[Outcome]) -> None:
+        """Write ``failures.csv`` (field, stage, error), and ``errors.log`` where an error was ours."""
         with atomic(self.out / FAILURES_FILE) as temporary, temporary.open("w", newline="") as handle:
             writer = csv.writer(handle)
             writer.writerow(("field", "stage", "error"))
             writer.writerows((failure.field, failure.stage, failure.error) for failure in failures)
+        traces = [f"{failure.field}\n{failure.details}\n" for failure in failures if failure.details]
+        if traces:
+            with atomic(self.out / ERRORS_FILE) as temporary:
+                temporary.write_text("\n".join(traces))
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         path = self.out / RUN_FILE

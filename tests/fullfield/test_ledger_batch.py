@@ -18,6 +18,7 @@ from fullfield import batch, pipeline
 from fullfield.batch import run
 from fullfield.catalogue import atomic
 from fullfield.ledger import Ledger
+from fullfield.pipeline import Outcome
 from fullfield.sources import find_sources
 
 
@@ -303,3 +304,11 @@ def test_progress_is_told_field_by_field(three, out, request_spots):
     seen = []
     run(three, out, request_spots, progress=lambda outcome, total: seen.append((outcome and outcome.field, total)))
     assert seen == [(None, 3), ("a", 3), ("b", 3), ("c", 3)]
+
+
+def test_the_traceback_of_an_error_that_is_ours_is_kept(tmp_path):
+    ledger = Ledger(tmp_path, {})
+    ledger.write_failures([Outcome("a", stage="read", error="a.fits: empty")])
+    assert not (tmp_path / "errors.log").exists()
+    ledger.write_failures([Outcome("b", stage="detect", error="unexpected", details="Traceback: where it was")])
+    assert (tmp_path / "errors.log").read_text().split("\n")[:2] == ["b", "Traceback: where it was"]
