@@ -3,7 +3,7 @@ Which confidence to put on a detector's card: the best F1 (of completeness and p
 
     python benchmarks/threshold.py FIELD... [--detector NAME]
 
-Use fields that the detector is neither trained nor scored on: simulated ones (``fullfield simulate``).
+Use fields that the detector is not scored on: its training fields, or simulated ones (``fullfield simulate``).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def main() -> None:
         truth = sources_on_field(rows, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
         scenes.append(Scene(detector.detect(field), truth, field.shape))
     rows = []
-    for threshold in np.arange(0.1, 0.65, 0.05):
-        row = score(scenes, float(threshold), limits=(LIMIT,))["limits"][f"{LIMIT:g}"]
+    for threshold in np.arange(0.1, 0.61, 0.02):
+        row = score(scenes, float(threshold), limits=(LIMIT,), ap=False)["limits"][f"{LIMIT:g}"]
         completeness, purity = row["completeness"]["value"], row["purity"]["value"]
         rows.append((threshold, completeness, purity, 2 * completeness * purity / (completeness + purity)))
     best = max(row[3] for row in rows)

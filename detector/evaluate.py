@@ -113,7 +113,9 @@ def match(centres: Floats, truth: Sources) -> Ints:
     return found
 
 
-def score(scenes: Sequence[Scene], confidence: float, limits: Sequence[float] = LIMITS) -> dict[str, Any]:
+def score(
+    scenes: Sequence[Scene], confidence: float, limits: Sequence[float] = LIMITS, *, ap: bool = True
+) -> dict[str, Any]:
     """
     Completeness, purity, mean IoU and average precision, pooled over fields.
 
@@ -125,6 +127,8 @@ def score(scenes: Sequence[Scene], confidence: float, limits: Sequence[float] = 
         Threshold for everything but average precision.
     limits : sequence of float
         r magnitudes; each gives a row "brighter than this".
+    ap : bool
+        Whether to work out average precision too, which takes nearly all the time.
 
     Returns
     -------
@@ -147,7 +151,7 @@ def score(scenes: Sequence[Scene], confidence: float, limits: Sequence[float] = 
             "completeness": vars(Share(int((wanted & objects["matched"]).sum()), int(wanted.sum()))),
             "purity": vars(Share(int((bright & (found["kind"] == "galaxy")).sum()), int(bright.sum()))),
             "mean_iou": _mean(iou, rng),
-            **average_precision(scenes, limit),
+            **(average_precision(scenes, limit) if ap else {}),
         }
     return {
         "confidence": confidence,

@@ -30,9 +30,9 @@ def test_the_shipped_detector_finds_the_sample_galaxies(sample):
     field, truth = sample
     detector = Detector.load("galaxy")
     scores = score([Scene(detector.detect(field), truth, field.shape)], detector.card.confidence, limits=(20.5, 21))
-    # 20 of 25 and 20 of 20 when these weights were shipped; a platform's rounding may move one across the threshold
-    assert scores["limits"]["20.5"]["completeness"]["k"] >= 18
-    assert scores["limits"]["20.5"]["purity"]["value"] >= 0.9
+    # 23 of 25 and 23 of 24 when these weights were shipped; a platform's rounding may move one across the threshold
+    assert scores["limits"]["20.5"]["completeness"]["k"] >= 21
+    assert scores["limits"]["20.5"]["purity"]["value"] >= 0.85
     assert scores["unmatched"]["value"] < 0.05
 
 
