@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from fieldprep.align import resample
 from fieldprep.bands import by_wavelength
 from fieldprep.errors import InputError
-from fieldprep.field import Field, FloatImage
+from fieldprep.field import Field
 from fieldprep.fitsfile import FITS_ENDINGS, Plane, as_noise, is_fits, kind_by_name, read_planes, split_extension
 from fieldprep.picturefile import is_picture, read_picture_planes
 
@@ -134,12 +135,8 @@ def _read_bands(paths: Sequence[Path]) -> list[Plane]:
     for kind, path in noise:
         plane = read_planes(path)[0]
         if plane.band in bands and bands[plane.band].image.shape == plane.image.shape:
-            bands[plane.band] = _with_noise(bands[plane.band], as_noise(plane.image, kind))
+            bands[plane.band] = replace(bands[plane.band], noise=as_noise(plane.image, kind))
     return list(bands.values())
-
-
-def _with_noise(plane: Plane, noise: FloatImage) -> Plane:
-    return Plane(plane.band, plane.image, plane.saturated, plane.wcs, plane.survey, plane.field_id, plane.file, noise)
 
 
 def _assemble(planes: list[Plane], name: str) -> Field:
@@ -228,4 +225,4 @@ def _aligned(plane: Plane, reference: Plane) -> Plane:
     if plane.saturated is not None and plane.saturated.any():
         moved = resample(plane.saturated.astype(np.float32), plane.wcs, reference.wcs, shape)
         saturated = np.nan_to_num(moved) > 0.1  # a pixel touched by a saturated one is no better
-    return Plane(plane.band, image, saturated, reference.wcs, plane.survey, plane.field_id, plane.file, noise)
+    return replace(plane, image=image, saturated=saturated, wcs=reference.wcs, noise=noise)

@@ -75,12 +75,14 @@ def write_training_set(
         raise OutputError(f"{out}: exists and is not empty; name a new folder")
     partial = out.with_name(f".{out.name}-partial")
     shutil.rmtree(partial, ignore_errors=True)
-    halves = {half: _Half(partial, half) for half in ("train", "val")}
     cut = _Cut(tile, overlap, faintest)
+    seen: set[str] = set()
     try:
+        halves = {half: _Half(partial, half) for half in ("train", "val")}
         for field, sources in fields:
-            if any(field.name in half.fields for half in halves.values()):
+            if field.name in seen:
                 raise InputError(f"{field.name}: two fields of that name; their tiles would overwrite each other")
+            seen.add(field.name)
             if field.name in validation:
                 _write_field(field, sources, halves["val"], variants[:1], cut)
             else:
@@ -118,7 +120,6 @@ class _Half:
 
     def __init__(self, out: Path, name: str) -> None:
         self.name = name
-        self.fields: set[str] = set()
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
         self.image_folder, self.label_folder = out / "images" / name, out / "labels" / name
@@ -127,7 +128,6 @@ class _Half:
 
 
 def _write_field(field: Field, sources: Sources, half: _Half, variants: Sequence[str], cut: _Cut) -> None:
-    half.fields.add(field.name)
     with np.errstate(invalid="ignore"):
         wanted = sources.select(sources.galaxy & ~(sources.magnitude > cut.faintest))
     for variant in variants:

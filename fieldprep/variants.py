@@ -168,7 +168,6 @@ def square_root(flux: FloatImage) -> Picture:
     lowest = finite.min()
     cut = np.median(finite) - lowest + 6 * finite.std(dtype=np.float64)
     gain = np.array([1, 1, 1.3], np.float32)
-    # the percentile of the stretched values, read off a sample stretched in the same way
     with np.errstate(invalid="ignore"):  # of minus infinity: NaN, and black
         root: FloatImage = np.sqrt(np.minimum(flux - lowest, np.float32(cut)) * gain)
     black = np.float32(_low_percentile(root, 0.01))

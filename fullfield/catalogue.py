@@ -42,6 +42,7 @@ COLUMNS: tuple[tuple[str, Any, str], ...] = (
     ("flags", None, "bit mask, 0 = nothing to note; the bits are named in the metadata"),
 )  # fmt: skip
 
+_FLAG_BITS = {str(int(flag)): f"{flag.name}: {FLAG_MEANINGS[flag]}" for flag in Flag}
 _YAML_KEY = b"table_meta_yaml"  # where astropy looks for a Parquet table's units, descriptions and metadata
 
 
@@ -85,8 +86,7 @@ def catalogue_table(field: Field, detections: Detections, meta: Mapping[str, Any
         "flags": detections.flags | np.where(found, 0, int(Flag.NO_CENTROID)),
     }
     columns = [Column(values[name], name=name, unit=unit, description=text) for name, unit, text in COLUMNS]
-    bits = {str(int(flag)): f"{flag.name}: {FLAG_MEANINGS[flag]}" for flag in Flag}
-    return Table(columns, meta={"flag_bits": bits, **meta})
+    return Table(columns, meta={"flag_bits": _FLAG_BITS, **meta})
 
 
 def write_parquet(path: Path, table: Table) -> None:
@@ -136,29 +136,6 @@ def read_parquet(path: Path) -> Table:
         raise InputError(f"{path}: not a readable catalogue ({one_line(error)})") from error
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """
-    Metadata of a catalogue, its rows left unread.
-
-    Parameters
-    ----------
-    path : path
-        A file `write_parquet` wrote.
-
-    Returns
-    -------
-    dict
-        Empty where the file carries none.
-    """
-    from astropy.table.meta import get_header_from_yaml  # noqa: PLC0415 -- beside its only use
-
-    schema = pq.read_schema(path)
-    yaml = (schema.metadata or {}).get(_YAML_KEY)
-    if yaml is None:
-        return {}
-    return dict(get_header_from_yaml(yaml.decode().split("\n")).get("meta", {}))
-
-
 def join_catalogues(paths: Iterable[Path], out: Path, meta: Mapping[str, Any]) -> int:
     """
     Write many fields' catalogues as one file, one field in memory at a time.
@@ -184,7 +161,7 @@ def join_catalogues(paths: Iterable[Path], out: Path, meta: Mapping[str, Any]) -
     """
     empty = Table(
         [Column(np.zeros(0, _dtype(name)), name=name, unit=unit, description=text) for name, unit, text in COLUMNS],
-        meta={"flag_bits": {str(int(f)): f"{f.name}: {FLAG_MEANINGS[f]}" for f in Flag}, **meta},
+        meta={"flag_bits": _FLAG_BITS, **meta},
     )
     yaml = "\n".join(get_yaml_from_table(empty)).encode()
     schema = _arrow(empty).schema

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ def evaluate_run(out: Path, truth: str) -> dict[str, Any]:
     """
     if not (out / FIELDS_FILE).exists():
         raise InputError(f"{out}: not the folder of a run (no {FIELDS_FILE} in it)")
+    read_once = cache(read_catalogue)  # a truth of many fields is one file
+    tables: dict[str, Table] = {}
     scenes: dict[str, Scene] = {}
     pictures: dict[str, PictureScene] = {}
     without: list[str] = []
@@ -61,14 +64,14 @@ def evaluate_run(out: Path, truth: str) -> dict[str, Any]:
         if found is None:
             without.append(name)
             continue
-        rows = read_catalogue(found)
+        rows = read_once(found)
         # a truth of many fields may name them; SDSS's own `field` is a number, and its rows are placed by sky
         if "field" in rows.columns and (rows["field"].astype(str) == name).any():
             rows = rows[rows["field"].astype(str) == name]
         if "bright" in rows.columns:
             pictures[name] = PictureScene(_detections(table), read_reference(found))
         else:
-            scenes[name] = _scene(table, rows, str(found))
+            tables[name], scenes[name] = table, _scene(table, rows, str(found))
     if not scenes and not pictures:
         raise InputError(f"{truth}: no field of {out} has such a catalogue")
     result: dict[str, Any] = {"truth": truth, "confidence": confidence, "without_truth": without}
@@ -76,7 +79,7 @@ def evaluate_run(out: Path, truth: str) -> dict[str, Any]:
         result["catalogue"] = {
             "pooled": score(list(scenes.values()), confidence),
             "fields": {name: score([scene], confidence) for name, scene in scenes.items()},
-            "positions": _offsets(scenes, out, confidence),
+            "positions": _offsets(scenes, tables, confidence),
         }
     if pictures:
         result["pictures"] = {
@@ -170,12 +173,11 @@ def _detections(table: Table) -> Detections:
     return Detections(xyxy.reshape(n, 4), np.asarray(table["confidence"], np.float64), zeros, zeros)
 
 
-def _offsets(scenes: dict[str, Scene], out: Path, confidence: float) -> dict[str, float]:
+def _offsets(scenes: dict[str, Scene], tables: dict[str, Table], confidence: float) -> dict[str, float]:
     """Distance on the sky between catalogue positions and those of the matched galaxies."""
     distances = []
     for name, scene in scenes.items():
-        table = read_parquet(out / "fields" / name / "all_detections.parquet")
-        wcs = _wcs(table)
+        table, wcs = tables[name], _wcs(tables[name])
         if wcs is None:
             continue
         kept = np.flatnonzero(scene.detections.confidence >= confidence)

@@ -11,6 +11,23 @@ from astropy.wcs import WCS
 from fieldprep import Field
 from fieldprep.errors import InputError
 
+SDSS_FIELDS = (
+    "001035-6-0017",
+    "001043-5-0025",
+    "001737-5-0039",
+    "002583-2-0136",
+    "002820-3-0122",
+    "003184-2-0169",
+    "007264-3-0111",
+    "008162-6-0080",
+)
+
+
+@pytest.fixture(params=SDSS_FIELDS)
+def sdss_name(request):
+    """Name of each real SDSS field in turn."""
+    return request.param
+
 
 @pytest.fixture(scope="session")
 def data():

@@ -19,7 +19,6 @@ from fullfield.catalogue import (
     atomic,
     catalogue_table,
     join_catalogues,
-    read_meta,
     read_parquet,
     write_json,
     write_parquet,
@@ -149,11 +148,11 @@ def test_an_empty_catalogue_keeps_its_columns_and_types(tmp_path, field):
     assert len(Table.read(tmp_path / "c.parquet")) == 0
 
 
-def test_metadata_are_read_without_the_rows(tmp_path, table):
+def test_metadata_are_those_written_and_none_where_none_were(tmp_path, table):
     write_parquet(tmp_path / "c.parquet", table)
-    assert read_meta(tmp_path / "c.parquet")["survey"] == "none"
+    assert read_parquet(tmp_path / "c.parquet").meta["survey"] == "none"
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "plain.parquet")
-    assert read_meta(tmp_path / "plain.parquet") == {}
+    assert read_parquet(tmp_path / "plain.parquet").meta == {}
 
 
 def test_a_file_that_is_no_catalogue_is_an_input_error(tmp_path):
