@@ -63,8 +63,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def _with_truth(folder: Path) -> tuple[Field, Sources]:
     field = Field.read(folder)
-    rows = read_catalogue(folder / "catalogue.csv")
-    return field, sources_on_field(rows, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
+    catalogue = read_catalogue(folder / "catalogue.csv")
+    return field, sources_on_field(catalogue, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
 
 
 def _score(found: list[tuple[Field, Sources, Detections]], confidence: float) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def main() -> None:
     scenes = []
     for folder in arguments.fields:
         field = Field.read(folder)
-        rows = read_catalogue(folder / "catalogue.csv")
-        truth = sources_on_field(rows, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
+        catalogue = read_catalogue(folder / "catalogue.csv")
+        truth = sources_on_field(catalogue, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
         scenes.append(Scene(detector.detect(field), truth, field.shape))
     rows = []
     for threshold in np.arange(0.1, 0.61, 0.02):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.evaluate import Share
-from fieldprep.catalogues import read_catalogue
+from fieldprep.catalogues import read_table
 from fieldprep.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def read_reference(path: Path) -> Reference:
     fieldprep.errors.InputError
         If a column is missing.
     """
-    table = read_catalogue(path)
+    table = read_table(path)
     needed = ("x", "y", "x_min", "x_max", "y_min", "y_max", "bright", "ignore")
     missing = [name for name in needed if name not in table.columns]
     if missing:
@@ -90,7 +90,7 @@ def read_reference(path: Path) -> Reference:
     circles = np.zeros((0, 3))
     beside = path.with_name(path.name.replace("reference", "ignore"))
     if beside != path and beside.exists():
-        regions = read_catalogue(beside)
+        regions = read_table(beside)
         missing = [name for name in ("x", "y", "radius") if name not in regions.columns]
         if missing:
             raise InputError(f"{beside}: no column {', '.join(missing)}")

@@ -15,8 +15,8 @@ from fieldprep.catalogues import read_catalogue, sources_on_field
 def sample():
     folder = resources.find("datasets", "sample")
     field = Field.read(folder)
-    rows = read_catalogue(folder / "catalogue.csv")
-    return field, sources_on_field(rows, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
+    catalogue = read_catalogue(folder / "catalogue.csv")
+    return field, sources_on_field(catalogue, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
 
 
 def test_the_sample_files_are_those_of_its_card():

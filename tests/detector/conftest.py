@@ -1,10 +1,12 @@
 """What the tests of the detector share: hand-made truth, hand-made detections, networks that are known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from detector import Detections, Detector
 from detector.cards import Card
+from fieldprep.boxes import SEMI_MAJOR
 from fieldprep.catalogues import Sources
 
 
@@ -51,6 +53,8 @@ def truth():
             np.array([kind in "gi" for kind in kinds], np.bool_),
             np.array([row[5] for row in rows], np.float64),
             np.array([kind == "i" for kind in kinds], np.bool_),
+            half.max(axis=1, initial=0) / SEMI_MAJOR,
+            pd.DataFrame(index=range(len(rows))),
         )
 
     return make

@@ -269,8 +269,8 @@ def test_padding_to_whole_strides_does_not_shift_boxes(real, galaxy):
 
 def test_the_shipped_detector_finds_bright_catalogued_galaxies(sdss_folder, sdss_field, real):
     _, _, whole = real
-    table = read_catalogue(sdss_folder / "catalogue.csv")
-    truth = sources_on_field(table, sdss_field.shape, wcs=sdss_field.wcs, pixel_scale=sdss_field.pixel_scale)
+    catalogue = read_catalogue(sdss_folder / "catalogue.csv")
+    truth = sources_on_field(catalogue, sdss_field.shape, wcs=sdss_field.wcs, pixel_scale=sdss_field.pixel_scale)
     wanted = truth.galaxy & ~truth.ignore & (truth.magnitude < 20)
     matched = match(whole.select(whole.confidence >= 0.25).centres, truth)
     assert np.isin(np.flatnonzero(wanted), matched).mean() > 0.7

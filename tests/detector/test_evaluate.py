@@ -2,6 +2,7 @@ import contextlib
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from scipy.stats import beta
 
 from detector import Detections
 from detector.evaluate import Scene, Share, average_precision, coco_evaluation, match, score
+from fieldprep.boxes import SEMI_MAJOR
 from fieldprep.catalogues import Sources
 
 SHAPE = (400, 500)
@@ -34,6 +36,8 @@ def random_scene(seed, *, ties, n_truth=30, n_found=60, crowds=0.2):
         random.random(n_truth) < 0.8,
         np.where(random.random(n_truth) < 0.1, np.nan, random.uniform(17, 22, n_truth)),
         random.random(n_truth) < crowds,
+        half.max(axis=1, initial=0) / SEMI_MAJOR,
+        pd.DataFrame(index=range(n_truth)),
     )
     near = random.integers(0, max(n_truth, 1), n_found // 2 if n_truth else 0)
     low = random.uniform(0, 350, (n_found - len(near), 2))

@@ -29,8 +29,8 @@ GALAXIES = [(60, 75, 5, 60), (180, 145, 6, 50), (300, 285, 4, 80)]
 
 def test_sep_finds_the_catalogued_galaxies_of_a_real_field(sdss_field, sdss_folder):
     found = sep_detect(sdss_field)
-    table = read_catalogue(sdss_folder / "catalogue.csv")
-    truth = sources_on_field(table, sdss_field.shape, wcs=sdss_field.wcs, pixel_scale=sdss_field.pixel_scale)
+    catalogue = read_catalogue(sdss_folder / "catalogue.csv")
+    truth = sources_on_field(catalogue, sdss_field.shape, wcs=sdss_field.wcs, pixel_scale=sdss_field.pixel_scale)
     wanted = truth.galaxy & ~truth.ignore & (truth.magnitude < 20)
     assert wanted.sum() > 20
     assert np.isin(np.flatnonzero(wanted), match(found.centres, truth)).mean() >= 0.85

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from detector import Detector
@@ -10,6 +12,7 @@ from fieldprep import Field
 from fieldprep.boxes import petrosian_boxes
 from fieldprep.catalogues import Sources
 from fieldprep.errors import InputError
+from fieldprep.recipes import RECIPES
 from fieldprep.trainingsets import write_training_set
 
 torch = pytest.importorskip("torch")
@@ -101,7 +104,14 @@ def small_field(name, seed):
         image += 60 * np.exp(-((column - cx) ** 2 + (row - cy) ** 2) / (2 * 3.0**2))
     ones = np.ones(12)
     sources = Sources(
-        x, y, petrosian_boxes(x, y, 7 * ones, ones, 0 * ones), ones > 0, 18 * ones, np.zeros(12, np.bool_)
+        x,
+        y,
+        petrosian_boxes(x, y, 7 * ones, ones, 0 * ones),
+        ones > 0,
+        18 * ones,
+        ones < 0,
+        7 * ones,
+        pd.DataFrame(index=range(12)),
     )
     return Field(name, {"r": image.astype(np.float32)}, np.zeros((128, 128), np.bool_)), sources
 
@@ -110,7 +120,8 @@ def small_field(name, seed):
 def training_set(tmp_path_factory):
     out = tmp_path_factory.mktemp("set") / "tiles"
     fields = [small_field("001-1", 1), small_field("001-2", 2)]
-    write_training_set(fields, out, validation=["001-2"], variants=("N", "L"), tile=64, overlap=16)
+    recipe = replace(RECIPES["galaxies"], variants=("N", "L"), tile=64, overlap=16)
+    write_training_set(fields, out, validation=["001-2"], recipe=recipe)
     return out
 
 

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +25,7 @@ from fieldprep.boxes import (
 )
 from fieldprep.catalogues import Sources
 from fieldprep.errors import InputError
+from fieldprep.recipes import RECIPES
 from fieldprep.trainingsets import write_training_set
 
 one_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
@@ -177,11 +181,19 @@ def test_one_marked_object_is_at_one_place_in_fits_png_and_labels(tmp_path, make
     field = Field.read(make_fits("marked.fits", image))
     other = Field.read(make_fits("other.fits", image[::-1].copy()))
     box = np.array([[100.5, 36.5, 112.5, 42.5]])  # its edges, in pixels whose centres are integers
-    truth = Sources(np.array([106.5]), np.array([39.5]), box, np.array([True]), np.array([18.0]), np.array([False]))
-    nothing = truth.select(np.array([False]))
-    write_training_set(
-        [(field, truth), (other, nothing)], tmp_path / "set", validation=["other"], variants=["N"], tile=160, overlap=0
+    truth = Sources(
+        np.array([106.5]),
+        np.array([39.5]),
+        box,
+        np.array([True]),
+        np.array([18.0]),
+        np.array([False]),
+        np.array([6 / 1.05]),
+        pd.DataFrame(index=range(1)),
     )
+    nothing = truth.select(np.array([False]))
+    recipe = replace(RECIPES["galaxies"], variants=("N",), tile=160, overlap=0)
+    write_training_set([(field, truth), (other, nothing)], tmp_path / "set", validation=["other"], recipe=recipe)
     png = cv2.imread(str(tmp_path / "set" / "images" / "train" / "marked-N-0-0.png"))
     bright = np.zeros(png.shape[:2], bool)
     bright[rows, columns] = True
