@@ -1,12 +1,17 @@
 """Fixtures that every folder of tests may use."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.coordinates.name_resolve import sesame_url
 from astropy.io import fits
 from astropy.wcs import WCS
+from astroquery.sdss import conf
+from misbehaving import Server
+from survey import Survey
 
 from fieldprep import Field
 from fieldprep.errors import InputError
@@ -118,3 +123,63 @@ def refused():
         return text
 
     return check
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request, monkeypatch, tmp_path_factory):
+    """Services that no test has set up are not there, and nobody waits for them."""
+    if "remote_data" in request.keywords:
+        yield
+        return
+    for name, value in _HURRY.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FULLFIELD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    with ExitStack() as set_for_now:
+        for item in ("sas_baseurl", "skyserver_baseurl"):
+            set_for_now.enter_context(conf.set_temp(item, _NOWHERE))
+        set_for_now.enter_context(sesame_url.set([f"{_NOWHERE}/"]))
+        yield
+
+
+_NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
+# waits short enough for a test
+_HURRY = {
+    "FULLFIELD_RETRY_SECONDS": "0.01",
+    "FULLFIELD_TIMEOUT": "0.5",
+    "FULLFIELD_QUERIES_PER_MINUTE": "100000",
+}
+
+
+@pytest.fixture
+def serve(monkeypatch, tmp_path):
+    """
+    Serve a content on loopback, with astroquery's SDSS and Sesame pointed at it; gives the `misbehaving.Server`.
+
+    Command lines in processes of their own find it too: they inherit the environment, in which XDG_CONFIG_HOME
+    names a folder with an ``astroquery.cfg``.
+    """
+    monkeypatch.setenv("FULLFIELD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    config = tmp_path / "config" / "astropy" / "astroquery.cfg"
+    config.parent.mkdir(parents=True)
+    started = []
+
+    def start(content):
+        server = opened.enter_context(Server(content))
+        server.unprotected = 4  # bzip2 keeps no checksum of the level in its first four bytes
+        started.append(server)
+        opened.enter_context(conf.set_temp("sas_baseurl", f"{server.url}/sas"))
+        opened.enter_context(conf.set_temp("skyserver_baseurl", server.url))
+        opened.enter_context(sesame_url.set([f"{server.url}/cgi-bin/nph-sesame/"]))
+        config.write_text(f"[sdss]\nsas_baseurl = {server.url}/sas\nskyserver_baseurl = {server.url}\n")
+        return server
+
+    with ExitStack() as opened:
+        yield start
+    assert [error for server in started for error in server.broken] == []
+
+
+@pytest.fixture
+def survey(serve, data):
+    """Stand-in for SDSS that has the real fields: frames, catalogue, made-up votes and spectra."""
+    return serve(Survey(data / "sdss" / name for name in SDSS_FIELDS))
