@@ -10,7 +10,7 @@ import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -94,7 +94,7 @@ def run(
         If the output cannot be written; what was finished stays and a rerun goes on from there.
     """
     start = time.perf_counter()
-    ledger = Ledger(out, asdict(request))
+    ledger = Ledger(out, request.options())
     sources = find_sources(given, ledger.taken())
     missing = [source for source in sources if not ledger.is_done(source)]
     summary = Summary(skipped=len(sources) - len(missing))
@@ -169,7 +169,7 @@ def _alone(source: Source, request: Request, out: Path) -> Outcome:
         try:
             return pool.submit(run_field, source, request, out).result()
         except BrokenProcessPool:
-            text = f"{source.paths[0]}: the process died (out of memory?); use fewer --workers"
+            text = f"{source.label}: the process died (out of memory?); use fewer --workers"
             return Outcome(source.name, stage="run", error=text)
 
 
@@ -207,7 +207,7 @@ def _write_run(
         ledger.out / RUN_FILE,
         {
             "sources": list(given),
-            "options": asdict(request),
+            "options": request.options(),
             "workers": workers,
             "fields": {"done": len(ledger.rows), "done_now": summary.done, "failed": summary.failed},
             "seconds": round(seconds, 3),

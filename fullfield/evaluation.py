@@ -15,17 +15,24 @@ from astropy.wcs import WCS
 from detector.detections import Detections
 from detector.evaluate import Scene, match, score
 from detector.pictures import PictureScene, read_reference, score_pictures
-from fieldprep.catalogues import read_catalogue, sources_on_field
+from fieldprep.catalogues import NO_COLUMNS, NothingHereError, read_table, sources_on_field
 from fieldprep.errors import InputError
 from fullfield.catalogue import read_parquet, write_json
 from fullfield.ledger import FIELDS_FILE
+from fullfield.sources import survey_of
+from fullfield.truths import Place, catalogue_file, catalogue_of_field
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Mapping
+
     from astropy.table import Table
 
+    from fieldprep.catalogues import Catalogue
 
-def evaluate_run(out: Path, truth: str) -> dict[str, Any]:
+
+def evaluate_run(
+    out: Path, truth: str, *, columns: Mapping[str, str] = NO_COLUMNS, radius: str | None = None
+) -> dict[str, Any]:
     """
     Score the fields of a run against a catalogue.
 
@@ -36,13 +43,16 @@ def evaluate_run(out: Path, truth: str) -> dict[str, Any]:
     truth : str
         A catalogue for all fields; or the name of a file that lies beside each field's frames, such as
         ``catalogue.csv``, or that is named for the field, as ``NAME.reference.csv`` (then ``reference.csv``).
+    columns, radius
+        What the catalogue's columns and its radius are, as of `fieldprep.catalogues.read_catalogue`.
 
     Returns
     -------
     dict
         ``catalogue``: scores of fields with a catalogue, as `detector.evaluate.score` gives them, pooled and
-        by field; ``pictures``: scores of those with a picture's reference, likewise; ``without_truth``: names
-        of fields left out. Also written to ``evaluation.json``.
+        by field, and in ``taken`` what was taken for what; ``pictures``: scores of those with a picture's
+        reference, likewise; ``without_truth``: names of fields left out, those that no row lies on among them.
+        Also written to ``evaluation.json``.
 
     Raises
     ------
@@ -51,9 +61,10 @@ def evaluate_run(out: Path, truth: str) -> dict[str, Any]:
     """
     if not (out / FIELDS_FILE).exists():
         raise InputError(f"{out}: not the folder of a run (no {FIELDS_FILE} in it)")
-    read_once = cache(read_catalogue)  # a truth of many fields is one file
+    is_reference = cache(lambda path: "bright" in read_table(path).columns)
     tables: dict[str, Table] = {}
     scenes: dict[str, Scene] = {}
+    taken: dict[str, str] = {}
     pictures: dict[str, PictureScene] = {}
     without: list[str] = []
     confidence = math.nan
@@ -64,22 +75,25 @@ def evaluate_run(out: Path, truth: str) -> dict[str, Any]:
         if found is None:
             without.append(name)
             continue
-        rows = read_once(found)
-        # a truth of many fields may name them; SDSS's own `field` is a number, and its rows are placed by sky
-        if "field" in rows.columns and (rows["field"].astype(str) == name).any():
-            rows = rows[rows["field"].astype(str) == name]
-        if "bright" in rows.columns:
+        if is_reference(found):
             pictures[name] = PictureScene(_detections(table), read_reference(found))
-        else:
-            tables[name], scenes[name] = table, _scene(table, rows, str(found))
+            continue
+        catalogue = catalogue_of_field(found, name, columns=columns, radius=radius)
+        try:
+            scenes[name] = _scene(table, catalogue)
+        except NothingHereError:
+            without.append(name)
+            continue
+        tables[name], taken[str(found)] = table, "; ".join(catalogue.notes)
     if not scenes and not pictures:
-        raise InputError(f"{truth}: no field of {out} has such a catalogue")
+        raise InputError(f"{truth}: no field of {out} has such a catalogue, or no row of it lies on one")
     result: dict[str, Any] = {"truth": truth, "confidence": confidence, "without_truth": without}
     if scenes:
         result["catalogue"] = {
             "pooled": score(list(scenes.values()), confidence),
             "fields": {name: score([scene], confidence) for name, scene in scenes.items()},
             "positions": _offsets(scenes, tables, confidence),
+            "taken": taken,
         }
     if pictures:
         result["pictures"] = {
@@ -124,6 +138,9 @@ def as_text(result: dict[str, Any]) -> str:
             lines.append(
                 f'positions: median offset {offsets["median_arcsec"]:.3f}" over {offsets["n"]} matched galaxies'
             )
+        # said once for all files that were read in one way
+        ways = {notes: path for path, notes in reversed(result["catalogue"]["taken"].items())}
+        lines += [f"{path}: {notes}" for notes, path in ways.items()]
     if "pictures" in result:
         scores = result["pictures"]["pooled"]
         lines.append(
@@ -144,20 +161,24 @@ def _cell(entry: dict[str, float]) -> str:
 
 
 def _truth_file(truth: str, name: str, table: Table) -> Path | None:
-    given = Path(truth)
-    if given.exists():
-        return given
-    first = Path(str(table.meta["source"]).split("|")[0])
-    folder = first if first.is_dir() else first.parent
-    candidates = (folder / truth, folder / f"{name}.{truth}", folder / f"{first.stem}.{truth}")
-    return next((path for path in candidates if path.is_file()), None)
+    place = Place(name, _shape(table), _wcs(table), table.meta.get("sdss_id", ""))
+    source = str(table.meta["source"])
+    first = Path(source.split("|")[0])
+    beside: list[Path] = []
+    if not survey_of(source):
+        folder = first if first.is_dir() else first.parent
+        beside = [folder / truth, folder / f"{name}.{truth}", folder / f"{first.stem}.{truth}"]
+    return catalogue_file(truth, place, beside)
 
 
-def _scene(table: Table, rows: pd.DataFrame, truth: str) -> Scene:
-    shape = (int(table.meta["shape"][0]), int(table.meta["shape"][1]))
-    sources = sources_on_field(
-        rows, shape, wcs=_wcs(table), pixel_scale=table.meta.get("pixel_scale_arcsec"), name=truth
-    )
+def _shape(table: Table) -> tuple[int, int]:
+    ny, nx = table.meta["shape"]
+    return int(ny), int(nx)
+
+
+def _scene(table: Table, catalogue: Catalogue) -> Scene:
+    shape = _shape(table)
+    sources = sources_on_field(catalogue, shape, wcs=_wcs(table), pixel_scale=table.meta.get("pixel_scale_arcsec"))
     return Scene(_detections(table), sources, shape)
 
 

@@ -95,10 +95,8 @@ class Ledger:
 
     def write_failures(self, failures: Sequence[Outcome]) -> None:
         """Write ``failures.csv`` (field, stage, error), and ``errors.log`` where an error was ours."""
-        with atomic(self.out / FAILURES_FILE) as temporary, temporary.open("w", newline="") as handle:
-            writer = csv.writer(handle)
-            writer.writerow(("field", "stage", "error"))
-            writer.writerows((failure.field, failure.stage, failure.error) for failure in failures)
+        rows = [(failure.field, failure.stage, failure.error) for failure in failures]
+        write_failures(self.out / FAILURES_FILE, rows)
         traces = [f"{failure.field}\n{failure.details}\n" for failure in failures if failure.details]
         if traces:
             with atomic(self.out / ERRORS_FILE) as temporary:
@@ -136,4 +134,24 @@ class Ledger:
         if not path.exists():
             return []
         with path.open(newline="") as handle:
-            return [row for row in csv.DictReader(handle) if None not in row and all(row.values())]
+            reader = csv.DictReader(handle)
+            if reader.fieldnames and tuple(reader.fieldnames) != _HEADER:
+                raise UsageError(f"{path}: not written by this version of fullfield; name another --out")
+            return [row for row in reader if None not in row and all(row.values())]
+
+
+def write_failures(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:
+    """
+    Write the record of what failed.
+
+    Parameters
+    ----------
+    path : path
+        The file, ``failures.csv``.
+    rows : sequence of (str, str, str)
+        Field, stage, error; none where all went well.
+    """
+    with atomic(path) as temporary, temporary.open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(("field", "stage", "error"))
+        writer.writerows(rows)

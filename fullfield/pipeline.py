@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 import traceback
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from detector.detect import FLOOR, Detector
+from fieldprep.download import cache_folder
 from fieldprep.errors import FullfieldError, InputError, OutputError, UsageError, one_line
 from fieldprep.field import Field
 from fieldprep.picturefile import is_picture
 from fieldprep.variants import picture
 from fullfield.catalogue import catalogue_table, write_parquet
 from fullfield.drawing import draw_detections, write_png
+from fullfield.truths import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from fullfield.sources import Source
 
-STAGES = ("read", "picture", "detect", "measure", "write")
+STAGES = ("fetch", "read", "picture", "detect", "measure", "write")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,10 @@ class Request:
         Bands for R, G, B.
     pictures : bool
         Whether to write ``detections.png``.
+    frames : path, optional
+        Where to put the files of a survey; the cache folder if not given.
+    keep_frames : bool
+        Whether they stay there.
     """
 
     detector: str
@@ -53,6 +60,14 @@ class Request:
     confidence: float
     bands: tuple[str, ...] | None = None
     pictures: bool = True
+    frames: Path | None = None
+    keep_frames: bool = True
+
+    def options(self) -> dict[str, Any]:
+        """What the result depends on."""
+        options = dataclasses.asdict(self)
+        del options["frames"], options["keep_frames"]
+        return options
 
 
 @dataclasses.dataclass
@@ -127,9 +142,9 @@ def run_field(source: Source, request: Request, out: Path) -> Outcome:
     except FullfieldError as error:
         outcome.error = one_line(error)
     except MemoryError:
-        outcome.error = f"{source.paths[0]}: not enough memory for a field of this size; use fewer --workers"
+        outcome.error = f"{source.label}: not enough memory for a field of this size; use fewer --workers"
     except Exception as error:  # noqa: BLE001 -- a batch of a million fields survives our own mistakes too
-        outcome.error = f"{source.paths[0]}: unexpected {type(error).__name__}: {one_line(error)}; please report it"
+        outcome.error = f"{source.label}: unexpected {type(error).__name__}: {one_line(error)}; please report it"
         outcome.details = traceback.format_exc()
     return outcome
 
@@ -138,6 +153,9 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
     if source.error:
         outcome.stage = "read"
         raise InputError(source.error)
+    with _timed("fetch", outcome):
+        folder = frames_folder(source, request.frames or cache_folder())
+        source = source.fetched(folder)
     with _timed("read", outcome):
         field_ = Field.read(list(source.paths), name=source.name)
     with _timed("picture", outcome):
@@ -148,20 +166,30 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
         table = catalogue_table(field_, detections, _meta(source, request, field_))
         catalogue = table[table["confidence"] >= request.confidence]
     with _timed("write", outcome):
-        folder = out / "fields" / source.name
+        results = out / "fields" / source.name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for stale in folder.glob(".*-*"):  # left by a run that was killed while it wrote
+            results.mkdir(parents=True, exist_ok=True)
+            for stale in results.glob(".*-*"):  # left by a run that was killed while it wrote
                 stale.unlink()
         except OSError as error:
-            raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
-        write_parquet(folder / "all_detections.parquet", table)
+            raise OutputError(f"{results}: cannot be written ({error.strerror})") from error
+        write_parquet(results / "all_detections.parquet", table)
         if request.pictures:
             upwards = not is_picture(source.paths[0])
-            write_png(folder / "detections.png", draw_detections(rgb, catalogue, field_, row_0_at_bottom=upwards))
-        write_parquet(folder / "catalogue.parquet", catalogue)
+            write_png(results / "detections.png", draw_detections(rgb, catalogue, field_, row_0_at_bottom=upwards))
+        write_parquet(results / "catalogue.parquet", catalogue)
+    if source.remote is not None and not request.keep_frames:
+        shutil.rmtree(folder, ignore_errors=True)
     outcome.galaxies, outcome.detections, outcome.notes = len(catalogue), len(table), field_.notes
     outcome.stage = ""
+
+
+def frames_folder(source: Source, root: Path) -> Path:
+    """Folder under ``root`` for the files of a survey's field, one for each survey and field."""
+    if source.remote is None:
+        return root
+    survey, _, _ = source.remote.source.partition(":")
+    return root / survey / source.remote.name
 
 
 def _meta(source: Source, request: Request, field_: Field) -> dict[str, Any]:
@@ -170,6 +198,7 @@ def _meta(source: Source, request: Request, field_: Field) -> dict[str, Any]:
     return {
         "source": source.key,
         "survey": field_.survey,
+        "sdss_id": Place.of(field_).sdss_id,
         "bands": list(field_.bands),
         "shape": [ny, nx],
         "pixel_scale_arcsec": field_.pixel_scale,

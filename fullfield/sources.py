@@ -9,18 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldprep.catalogues import read_catalogue
-from fieldprep.errors import InputError, UsageError
+from fieldprep.catalogues import read_table
+from fieldprep.errors import FullfieldError, InputError, UsageError
 from fieldprep.fitsfile import is_fits, split_extension
 from fieldprep.picturefile import is_picture
+from fieldprep.positions import parse_position
 from fieldprep.readers import field_name, sdss_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from fullfield.remotes import Remote
+
 LIST_ENDINGS = (".csv", ".ecsv", ".parquet")
-_REMOTE = re.compile(r"^(sdss|mast|hips|vizier):", re.IGNORECASE)
-_POSITION = re.compile(r"^\s*[-+]?\d+(\.\d*)?\s*[, ]\s*[-+]?\d+(\.\d*)?\s*$")
+_SURVEY = re.compile(r"^(sdss|mast|hips|legacy|ps1):", re.IGNORECASE)
+_NAME = re.compile(r"^[A-Za-z0-9][\w +.\-*\[\]]*$")  # of an object: no path, as far as one can tell
 
 
 @dataclass(frozen=True)
@@ -33,25 +36,72 @@ class Source:
     name : str
         Name of the field, unique in a run.
     paths : tuple of path
-        One file (an extension may stand in brackets), one folder, or the band files of a field.
+        One file (an extension may stand in brackets), one folder, or the band files of a field; none while
+        they are still to be fetched.
     error : str
         Why it cannot be a field; empty where it may be one. Such a source fails when its turn comes, so that
         it is recorded like any other failure.
+    remote : Remote, optional
+        What fetches the field's files, if they are a survey's.
     """
 
     name: str
     paths: tuple[Path, ...]
     error: str = ""
+    remote: Remote | None = None
 
     @property
     def key(self) -> str:
-        """What identifies the source from run to run: its full paths."""
+        """What identifies the source from run to run: the survey's id, or its full paths."""
+        if self.remote is not None:
+            return self.remote.source
         return "|".join(os.path.abspath(path) for path in self.paths)  # noqa: PTH100 -- a link stays its own field
+
+    @property
+    def label(self) -> str:
+        """What to call the source in an error."""
+        return self.remote.source if self.remote is not None else str(self.paths[0])
 
     @property
     def folder(self) -> Path:
         """Folder in which the source's files lie."""
         return self.paths[0] if self.paths[0].is_dir() else self.paths[0].parent
+
+    def fetched(self, folder: Path) -> Source:
+        """
+        Source with its files at hand.
+
+        Parameters
+        ----------
+        folder : path
+            Where to put a survey's files; what is there is not fetched again.
+
+        Returns
+        -------
+        Source
+            Itself where the files are the user's own.
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            If they cannot be had.
+        """
+        return self if self.remote is None else replace(self, paths=tuple(self.remote.fetch(folder)))
+
+
+def survey_of(text: str) -> str:
+    """Survey that a SOURCE names by its prefix, as in ``sdss:3184-2-169``; empty if none."""
+    match = _SURVEY.match(text)
+    return match[1].lower() if match else ""
+
+
+@dataclass(frozen=True)
+class _OnTheSky:
+    """A SOURCE that names a piece of sky, before the survey is asked what is there."""
+
+    text: str
+    name: str | None = None
+    listed: bool = False
 
 
 def find_sources(given: Sequence[str], taken: Mapping[str, str] | None = None) -> list[Source]:
@@ -61,8 +111,9 @@ def find_sources(given: Sequence[str], taken: Mapping[str, str] | None = None) -
     Parameters
     ----------
     given : sequence of str
-        FITS files, pictures, folders of band files, folders of those, lists (CSV, ECSV or Parquet with a
-        column ``source`` and optionally ``name``).
+        FITS files, pictures, folders of band files, folders of those, what a survey has (``sdss:3184-2-169``,
+        ``mast:OBSERVATION``, a position, a name), lists of these (CSV, ECSV or Parquet with a column ``source``
+        and optionally ``name``).
     taken : mapping of str to str, optional
         Names in use from an earlier run, with the `Source.key` each is of.
 
@@ -74,29 +125,51 @@ def find_sources(given: Sequence[str], taken: Mapping[str, str] | None = None) -
     Raises
     ------
     fieldprep.errors.UsageError
-        If nothing is given, or a SOURCE is of a kind that this version does not read.
+        If nothing is given, or a SOURCE of the command line makes no sense.
     """
-    found = [source for text in given for source in _expand(text)]
+    found = _looked_up([source for text in given for source in _expand(text)])
     if not found:
         raise UsageError("no SOURCE given")
     once = {source.key: source for source in _joined_frames(found)}
     return _unique_names(once.values(), taken or {})
 
 
+def _looked_up(found: Sequence[Source | _OnTheSky]) -> list[Source]:
+    """All as sources; the surveys are asked once for all pieces of sky together."""
+    wanted = [entry for entry in found if isinstance(entry, _OnTheSky)]
+    if wanted:
+        from fullfield.remotes import find_remotes  # noqa: PLC0415 -- files at hand need no client of a survey
+
+        answers = iter(find_remotes([entry.text for entry in wanted]))
+    out: list[Source] = []
+    for entry in found:
+        if isinstance(entry, Source):
+            out.append(entry)
+            continue
+        answer = next(answers)
+        if isinstance(answer, UsageError) and not entry.listed:
+            raise answer
+        if isinstance(answer, FullfieldError):
+            out.append(Source(entry.name or entry.text, (Path(entry.text),), str(answer)))
+        else:
+            name = entry.name if len(answer) == 1 else None
+            out += [Source(name or remote.name, (), remote=remote) for remote in answer]
+    return out
+
+
 def _joined_frames(sources: Iterable[Source]) -> list[Source]:
     """Frames of one SDSS field, named one by one as a shell does with ``frames/*.bz2``, are one field."""
     joined: dict[tuple[str, Path] | int, Source] = {}
     for i, source in enumerate(sources):
-        first = source.paths[0]
-        lone = len(source.paths) == 1 and not source.error and not first.is_dir()
-        field_id = sdss_id(first) if lone and source.name == sdss_id(first) else None
-        key = (field_id, first.parent) if field_id else i
+        first = source.paths[0] if len(source.paths) == 1 and not source.error else None
+        field_id = sdss_id(first) if first and not first.is_dir() else None
+        key = (field_id, first.parent) if first and field_id and source.name == field_id else i
         paths = joined[key].paths if key in joined else ()
         joined[key] = replace(source, paths=paths + tuple(path for path in source.paths if path not in paths))
     return list(joined.values())
 
 
-def _expand(text: str) -> list[Source]:
+def _expand(text: str) -> Sequence[Source | _OnTheSky]:
     path, _ = split_extension(text)
     if path.is_dir():
         return _expand_folder(path)
@@ -105,10 +178,8 @@ def _expand(text: str) -> list[Source]:
             return _expand_list(path)
         # a missing file is a failed field, not a usage error: the others of a list go on
         return [Source(field_name([path]), (Path(text),))]
-    if _REMOTE.match(text) or _POSITION.match(text):
-        raise UsageError(
-            f"{text}: fields are not fetched from the sky by this version; give the frames' folder or files"
-        )
+    if survey_of(text) or parse_position(text) or _NAME.match(text):
+        return [_OnTheSky(text)]
     return [Source(path.name or "source", (Path(text),), f"{text}: no such file or folder")]
 
 
@@ -140,14 +211,14 @@ def _expand_folder(folder: Path) -> list[Source]:
     return found
 
 
-def _expand_list(path: Path) -> list[Source]:
+def _expand_list(path: Path) -> list[Source | _OnTheSky]:
     try:
-        table = read_catalogue(path)
+        table = read_table(path)
     except InputError as error:
         raise UsageError(str(error)) from error
     if "source" not in table.columns:
         raise UsageError(f"{path}: a list of fields needs a column 'source'; it has {', '.join(table.columns)}")
-    found: list[Source] = []
+    found: list[Source | _OnTheSky] = []
     for i, text in enumerate(table["source"]):
         if not isinstance(text, str) or not text.strip():
             found.append(Source(f"{path.stem}-{i + 1}", (path,), f"{path}: row {i + 1} names no source"))
@@ -161,7 +232,7 @@ def _expand_list(path: Path) -> list[Source]:
         name = table["name"].iloc[i] if "name" in table.columns else None
         if not isinstance(name, float | None) and len(sources) == 1:  # an empty cell is NaN
             sources = [replace(sources[0], name=str(name))]
-        found += sources
+        found += [replace(one, listed=True) if isinstance(one, _OnTheSky) else one for one in sources]
     return found
 
 

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.table import Table
 
 from detector import Detections
 from fieldprep import Field
@@ -74,6 +75,33 @@ def test_a_run_is_scored_as_counted_by_hand(write_run, tmp_path):
     check(result["catalogue"]["fields"]["a"])
     assert result["confidence"] == 0.25
     assert result["without_truth"] == []
+
+
+@pytest.mark.parametrize("ending", ["ecsv", "fits", "vot", "parquet"])
+def test_a_truth_may_be_a_table_of_any_kind(write_run, tmp_path, ending):
+    path = tmp_path / f"truth.{ending}"
+    Table.from_pandas(TRUTH).write(path, format={"vot": "votable"}.get(ending))
+    result = evaluate_run(write_run({"a": ("/none/a.fits", *FOUND)}, wcs=False), str(path))
+    check(result["catalogue"]["pooled"])
+
+
+def test_the_columns_and_the_radius_of_a_truth_can_be_said_and_are_told(write_run, tmp_path):
+    theirs = TRUTH.rename(columns={"x": "col", "y": "row"}).drop(columns="petroRad_r")
+    theirs.to_csv(tmp_path / "truth.csv", index=False)
+    out = write_run({"a": ("/none/a.fits", *FOUND)}, wcs=False)
+    options = {"columns": {"x": "col", "y": "row"}, "radius": f"fixed:{20 / 2.1 * SCALE}"}
+    result = evaluate_run(out, str(tmp_path / "truth.csv"), **options)
+    check(result["catalogue"]["pooled"])
+    assert "truth.csv: pixels: col, row; type: type; radius: fixed, 3.80952 arcsec" in as_text(result)
+
+
+def test_a_field_that_no_row_of_the_truth_lies_on_has_none(write_run, make_wcs, tmp_path):
+    ra, dec = make_wcs(SHAPE, scale=SCALE).pixel_to_world_values(TRUTH["x"], TRUTH["y"])
+    here = TRUTH.drop(columns=["x", "y"]).assign(ra=ra, dec=dec)
+    here.assign(ra=ra + 90).to_csv(tmp_path / "truth.csv", index=False)
+    out = write_run({"a": ("/none/a.fits", *FOUND)})
+    with pytest.raises(InputError, match=r"truth\.csv: no field of .*, or no row of it lies on one"):
+        evaluate_run(out, str(tmp_path / "truth.csv"))
 
 
 def test_a_truth_in_sky_positions_is_placed_by_the_wcs_of_the_run(write_run, make_wcs, tmp_path):

@@ -199,10 +199,23 @@ def test_an_empty_folder_is_a_source_that_fails(tmp_path):
     assert "no FITS file and no picture" in find_sources([str(tmp_path)])[0].error
 
 
-@pytest.mark.parametrize("text", ["sdss:3184-2-169", "229.54 +42.76", "229.54,-42.76", "mast:jw02736", "MAST:x"])
-def test_what_would_have_to_be_fetched_is_a_usage_error(text):
-    with pytest.raises(UsageError, match="not fetched from the sky by this version"):
+@pytest.mark.parametrize("text", ["sdss:3184-2", "sdss:3184-9-169", "mast:", "hips:CDS/P/SDSS9/r", "legacy:229.54 +42.76"])
+def test_a_piece_of_sky_that_makes_no_sense_is_a_usage_error(text):
+    with pytest.raises(UsageError, match=text.split(":")[0]):
         find_sources([text])
+
+
+def test_in_a_list_it_is_a_source_that_fails(tmp_path):
+    (tmp_path / "list.csv").write_text("source\nsdss:3184-9-169\nsdss:3184-2-169\n")
+    wrong, right = find_sources([str(tmp_path / "list.csv")])
+    assert "camcol 1 to 6" in wrong.error
+    assert not right.error
+
+
+def test_a_survey_field_needs_no_service_to_be_a_source():
+    (found,) = find_sources(["sdss:3184-2-169"])
+    assert (found.name, found.key, found.paths) == ("003184-2-0169", "sdss:3184-2-169", ())
+    assert find_sources(["SDSS:003184-2-0169", "sdss:3184-2-169"]) == [found]
 
 
 def test_no_source_is_a_usage_error(tmp_path):
