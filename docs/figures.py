@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from fieldprep import Field, resources
-from fieldprep.variants import VARIANTS, picture
+from fieldprep.variants import TRAINING_VARIANTS, picture
 
 HERE = Path(__file__).parent
 ROWS, COLUMNS = slice(560, 880), slice(60, 540)
@@ -18,7 +18,7 @@ def variants() -> None:
     """All six pictures of one part of the field, rows upwards."""
     field = Field.read(resources.find("datasets", "sample"))
     panels = []
-    for name in VARIANTS:
+    for name in TRAINING_VARIANTS:
         panel = np.ascontiguousarray(picture(field, name)[ROWS, COLUMNS, ::-1][::-1])
         for colour, thickness in (((0, 0, 0), 5), ((255, 255, 255), 2)):
             cv2.putText(panel, name, (12, 34), cv2.FONT_HERSHEY_SIMPLEX, 1.0, colour, thickness, cv2.LINE_AA)

@@ -1,6 +1,8 @@
 """
 The pictures made of a field: L, LH, S, SH and Q as AstroCV makes them, and N, tied to the sky noise.
 
+LIN, LOG, GAM and MAT, the textbook stretches and a colour matrix, are in `fieldprep.stretches`.
+
 Each variant is a pure function of the flux, shape (ny, nx, 3) in the order R, G, B, to a uint8 picture of the
 same shape, row order untouched. Pixels where a channel is not finite are black in all three.
 
@@ -21,6 +23,7 @@ import numpy.typing as npt
 from fieldprep.bands import rgb_bands
 from fieldprep.errors import UsageError
 from fieldprep.sky import sky_level_and_noise
+from fieldprep.stretches import colour_matrix, gamma, linear, logarithm, warmer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -210,10 +213,22 @@ VARIANTS: Mapping[str, Variant] = {
     "SH": sinh_high,
     "Q": square_root,
     "N": noise_scaled,
+    "LIN": linear,
+    "LOG": logarithm,
+    "GAM": gamma,
+    "MAT": warmer,
 }
+# made of each training field unless others are asked for
+TRAINING_VARIANTS = ("L", "LH", "S", "SH", "Q", "N")
 
 
-def picture(field: Field, variant: str = "N", *, bands: Sequence[str] | None = None) -> Picture:
+def picture(
+    field: Field,
+    variant: str = "N",
+    *,
+    bands: Sequence[str] | None = None,
+    matrix: npt.ArrayLike | None = None,
+) -> Picture:
     """
     Picture of a field.
 
@@ -221,10 +236,12 @@ def picture(field: Field, variant: str = "N", *, bands: Sequence[str] | None = N
     ----------
     field : Field
         Any field.
-    variant : {'N', 'L', 'LH', 'S', 'SH', 'Q'}
+    variant : {'N', 'L', 'LH', 'S', 'SH', 'Q', 'LIN', 'LOG', 'GAM', 'MAT'}
         The stretch.
     bands : sequence of three str, optional
         Bands for R, G, B; by default longest, middle and shortest wavelength (i, r, g in SDSS).
+    matrix : array-like, shape (3, 3), optional
+        Turns the colours of the finished picture; see `fieldprep.stretches.colour_matrix`.
 
     Returns
     -------
@@ -240,7 +257,8 @@ def picture(field: Field, variant: str = "N", *, bands: Sequence[str] | None = N
     """
     if variant not in VARIANTS:
         raise UsageError(f"unknown variant {variant!r}: it is one of {', '.join(VARIANTS)}")
-    return VARIANTS[variant](rgb_flux(field, bands))
+    shown = VARIANTS[variant](rgb_flux(field, bands))
+    return shown if matrix is None else np.clip(colour_matrix(shown, matrix), 0, 255).astype(np.uint8)
 
 
 def rgb_flux(field: Field, bands: Sequence[str] | None = None) -> FloatImage:

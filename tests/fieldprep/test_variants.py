@@ -2,13 +2,14 @@ import warnings
 
 import numpy as np
 import pytest
-from astropy.visualization import make_lupton_rgb
+from astropy.visualization import LinearStretch, ManualInterval, make_lupton_rgb
 from PIL import Image, ImageEnhance
 
 from fieldprep import Field
 from fieldprep.errors import UsageError
 from fieldprep.sky import sky_level_and_noise
-from fieldprep.variants import VARIANTS, picture, rgb_flux
+from fieldprep.stretches import WARMER, colour_matrix
+from fieldprep.variants import TRAINING_VARIANTS, VARIANTS, picture, rgb_flux
 
 # N of a pixel at the sky level, from the docstring: black at -2 sigma, white at 1000, asinh softened at 2
 SKY_LEVEL = 255 * -np.arcsinh(-1) / (np.arcsinh(500) - np.arcsinh(-1))
@@ -98,11 +99,98 @@ def test_n_is_its_formula():
     assert off_by(VARIANTS["N"](flux), np.clip(expected, 0, 255).astype(np.uint8)) <= 1
 
 
-@pytest.mark.parametrize(("gain", "offset"), [(1, 5), (1000, 0), (3.7, -40), (1e-4, 0), (250, 1200)])
+def linear_reference(flux):
+    """The appendix's (value - min) / (max - min) x 255, from one sigma under the sky to 100 over it."""
+    levels = np.empty(flux.shape)
+    for k in range(3):
+        sky, noise = sky_level_and_noise(flux[..., k])
+        lowest, highest = sky - noise, sky + 100 * noise
+        levels[..., k] = (flux[..., k].astype(np.float64) - lowest) / (highest - lowest) * 255
+    return np.clip(levels, 0, 255)
+
+
+def warmer_reference(flux):
+    red, green, blue = np.moveaxis(linear_reference(flux), -1, 0)
+    return np.stack([1.2 * red - 0.1 * green, 0.9 * green, blue], axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("variant", "reference"),
+    [
+        ("LIN", linear_reference),
+        ("LOG", lambda flux: 255 / np.log(256) * np.log(1 + linear_reference(flux))),
+        ("GAM", lambda flux: 255 * (linear_reference(flux) / 255) ** (1 / 2.2)),
+        ("MAT", warmer_reference),
+    ],
+)
+def test_lin_log_gam_and_mat_are_their_formulas_within_a_gray_level(real, variant, reference):
+    for flux in (real, synthetic()):
+        expected = np.clip(reference(flux), 0, 255).astype(np.uint8)
+        assert off_by(VARIANTS[variant](flux), expected) <= 1
+        assert len(np.unique(expected)) > 50
+
+
+def test_lin_is_astropys_linear_stretch_of_the_same_interval(real):
+    for k in range(3):
+        sky, noise = sky_level_and_noise(real[..., k])
+        stretch = LinearStretch() + ManualInterval(sky - noise, sky + 100 * noise)
+        expected = (255 * stretch(real[..., k].astype(np.float64))).astype(np.uint8)
+        assert off_by(VARIANTS["LIN"](real)[..., k], expected) <= 1
+
+
+def test_black_stays_black_and_white_stays_white_in_every_textbook_stretch():
+    flux = synthetic()
+    flux[5, 5], flux[6, 6] = 1e4, -1e4
+    for variant in ("LIN", "LOG", "GAM"):
+        shown = VARIANTS[variant](flux)
+        assert (shown[5, 5] == 255).all()
+        assert (shown[6, 6] == 0).all()
+    assert VARIANTS["LOG"](flux).mean() > VARIANTS["GAM"](flux).mean() > 2 * VARIANTS["LIN"](flux).mean()
+
+
+def test_a_colour_matrix_is_the_weighted_sums_of_the_appendix():
+    rgb = np.random.default_rng(0).uniform(0, 255, (4, 5, 3))
+    (a, b, c), (d, e, f), (g, h, i) = matrix = np.arange(1.0, 10).reshape(3, 3) / 5
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    weighted = (a * red + b * green + c * blue, d * red + e * green + f * blue, g * red + h * green + i * blue)
+    assert colour_matrix(rgb, matrix) == pytest.approx(np.stack(weighted, axis=-1), rel=1e-5)
+    assert colour_matrix(rgb, np.eye(3)) == pytest.approx(rgb, rel=1e-6)
+    assert colour_matrix([100, 50, 20], WARMER) == pytest.approx([115, 45, 20])
+    with pytest.raises(ValueError, match="3 x 3"):
+        colour_matrix(rgb, np.eye(2))
+
+
+def test_any_picture_takes_a_matrix(sdss_field):
+    plain = picture(sdss_field, "LIN")
+    assert np.array_equal(picture(sdss_field, "LIN", matrix=np.eye(3)), plain)
+    gray = picture(sdss_field, "LIN", matrix=np.full((3, 3), 1 / 3))
+    assert np.array_equal(gray[..., 0], gray[..., 2])
+    assert off_by(picture(sdss_field, "LIN", matrix=WARMER), picture(sdss_field, "MAT")) <= 2
+    assert (picture(sdss_field, "N", matrix=10 * np.eye(3)) == 255).any()  # cut, not wrapped round
+
+
+def test_the_textbook_pictures_are_not_made_for_training_unless_asked_for():
+    assert TRAINING_VARIANTS == ("L", "LH", "S", "SH", "Q", "N")
+    assert set(VARIANTS) - set(TRAINING_VARIANTS) == {"LIN", "LOG", "GAM", "MAT"}
+
+
+UNITS = pytest.mark.parametrize(("gain", "offset"), [(1, 5), (1000, 0), (3.7, -40), (1e-4, 0), (250, 1200)])
+
+
+@UNITS
 def test_n_does_not_know_the_unit_or_the_sky(gain, offset):
     flux = synthetic()
     scaled = (flux.astype(np.float64) * gain + offset).astype(np.float32)
     assert off_by(VARIANTS["N"](flux), VARIANTS["N"](scaled)) <= 1
+
+
+@UNITS
+@pytest.mark.parametrize("variant", ["LIN", "LOG", "GAM", "MAT"])
+def test_the_textbook_stretches_do_not_know_the_unit_or_the_sky_either(variant, gain, offset):
+    flux = synthetic()
+    scaled = (flux.astype(np.float64) * gain + offset).astype(np.float32)
+    apart = np.abs(VARIANTS[variant](flux).astype(int) - VARIANTS[variant](scaled))
+    assert np.percentile(apart, 99.9) <= 1  # at black, where LOG and GAM are steep, float32 over a sky of 1200 shows
 
 
 def test_n_takes_each_band_by_its_own_noise():
