@@ -20,6 +20,7 @@ WAVELENGTHS_NM = {
 }  # fmt: skip
 
 _HST_JWST = re.compile(r"^F(\d{3,4})(LP|W2|W|M|N|X)?$", re.IGNORECASE)
+_NO_FILTER = ("CLEAR", "OPEN", "NONE", "N/A")
 _PICTURE = ("R", "G", "B")
 
 
@@ -41,6 +42,34 @@ def clean_name(name: str) -> str:
         return name.upper()
     stem = re.split(r"[.\s_]", name)[0]
     return stem if stem in WAVELENGTHS_NM else name.replace(" ", "_")
+
+
+def narrowest(filters: Iterable[str]) -> str | None:
+    """
+    Band of an exposure through several filters.
+
+    Parameters
+    ----------
+    filters : iterable of str
+        What is in the beam, as headers or archives give it: clear glass and empty names are left out, and one
+        name may hold several (``CLEAR1L;F814W``).
+
+    Returns
+    -------
+    str or None
+        The narrowest (F162M of NIRCam is exposed through F150W2 in another wheel), the first of equals; None if
+        nothing is left.
+    """
+    parts = [part.strip() for name in filters for part in name.split(";")]
+    named = [clean_name(part) for part in parts if part and not part.upper().startswith(_NO_FILTER)]
+    # a polariser, a grism or a wheel's number beside a filter of HST or JWST is not the band
+    known = [name for name in named if _HST_JWST.match(name)]
+    return min(known, key=_width) if known else next(iter(named), None)
+
+
+def _width(name: str) -> int:
+    match = _HST_JWST.match(name)
+    return ("N", "M", "W", "X", "LP", "W2").index((match[2] if match and match[2] else "W").upper())
 
 
 def wavelength_nm(name: str) -> float | None:

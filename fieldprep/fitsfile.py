@@ -17,9 +17,10 @@ import rapidgzip
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from fieldprep.bands import clean_name
+from fieldprep.bands import clean_name, narrowest
 from fieldprep.cores import cores
 from fieldprep.errors import InputError, one_line
+from fieldprep.fitsroles import INHERITED, as_noise, flagged, kind_of
 
 if TYPE_CHECKING:
     from fieldprep.field import BoolImage, FloatImage
@@ -32,42 +33,32 @@ SDSS_SATURATION_COUNTS = 30_000.0
 # The sky drifts over the filters in the order r i u z g, two frames apart, and FRAME counts by filter
 SDSS_FRAME_OFFSET = {"r": 0, "i": 2, "u": 4, "z": 6, "g": 8}
 
-_BAND_KEYS = ("BAND", "FILTER", "FILTNAM", "FILTER1", "FILTER2")
-_NOISE_NAMES = {"ERR", "ERROR", "RMS", "SIGMA", "UNCERT", "NOISE"}
-_WEIGHT_NAMES = {"IVAR", "INVVAR", "WHT", "WEIGHT"}
-_OTHER_NAMES = {
-    "DQ",
-    "CTX",
-    "CON",
-    "MASK",
-    "VAR",
-    "VAR_POISSON",
-    "VAR_RNOISE",
-    "VAR_FLAT",
-    "NSAMP",
-    "SAMP",
-    "TIME",
-    "BKG",
+# Pan-STARRS stacks are stored as asinh magnitudes (STScI, "PS1 FITS keywords"): 2.5 log10 e
+PS1_ASINH = 1.0857362
+
+_BAND_KEYS = ("BAND", "BAND0", "FILTER", "FILTNAM", "FILTNAM1", "FILTER1", "FILTER2", "PUPIL")
+_FILE_NAMES = {
+    "noise": re.compile(r"[_.-](rms|err|sigma|unc)(?=[_.-]|$)", re.IGNORECASE),
+    "weight": re.compile(r"[_.-](wht|weight|ivar|invvar)(?=[_.-]|$)", re.IGNORECASE),
+    "other": re.compile(r"[_.-](dq|ctx|mask|var|flags?|segm?|psf|bkg)(?=[_.-]|$)", re.IGNORECASE),
 }
-_NOISE_FILE = re.compile(r"[_.-](rms|err|sigma|unc)(?=[_.-]|$)", re.IGNORECASE)
-_WEIGHT_FILE = re.compile(r"[_.-](wht|weight|ivar|invvar)(?=[_.-]|$)", re.IGNORECASE)
-_OTHER_FILE = re.compile(r"[_.-](dq|ctx|mask|var|flags?|segm?|psf|bkg)(?=[_.-]|$)", re.IGNORECASE)
 _BAND_IN_NAME = re.compile(r"(?:^|[_.-])([ugrizy]|f\d{3,4}(?:lp|w2|w|m|n|x))(?=[_.-]|$)", re.IGNORECASE)
 _EXTENSION = re.compile(r"^(?P<path>.+)\[(?P<ext>[\w\- ]+)\]$")
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """One image of a file: a band, or the noise of one."""
+    """One image of a file: a band, or the noise of one; ``unusable`` where it is saturated or flagged."""
 
     band: str
     image: FloatImage
-    saturated: BoolImage | None
+    unusable: BoolImage | None
     wcs: WCS | None
     survey: str
     field_id: str
     file: str
     noise: FloatImage | None = None
+    notes: tuple[str, ...] = ()
 
 
 def is_fits(path: Path) -> bool:
@@ -93,7 +84,7 @@ def split_extension(name: str) -> tuple[Path, str | int | None]:
 
 def kind_by_name(path: Path) -> str:
     """Read off a file's name whether it is an ``image``, its ``noise``, its ``weight`` or something ``other``."""
-    for kind, pattern in (("noise", _NOISE_FILE), ("weight", _WEIGHT_FILE), ("other", _OTHER_FILE)):
+    for kind, pattern in _FILE_NAMES.items():
         if pattern.search(path.name):
             return kind
     return "image"
@@ -104,12 +95,14 @@ def read_planes(name: str | Path) -> list[Plane]:
     Bands of one FITS file, each with its noise where the file brings it.
 
     Plain, ``.gz``, ``.bz2`` (decompressed on all cores) and ``.fz``; image in any HDU, bands as HDUs that
-    carry BAND or FILTER, or as named planes of a cube; integers with BSCALE, BZERO and BLANK.
+    carry BAND or FILTER, or as named planes of a cube; integers with BSCALE, BZERO and BLANK; Pan-STARRS
+    stacks made linear. Beside a band, named by EXTNAME or IMAGETYP: its noise (ERR, RMS, IVAR, ...), its
+    coverage (WHT of HST and JWST mosaics: no data where it is zero), its flags (DQ).
 
     Parameters
     ----------
     name : str or path
-        The file; ``mosaic.fits[SCI]`` or ``mosaic.fits[1]`` names the HDU.
+        The file; ``mosaic.fits[SCI]`` or ``mosaic.fits[1]`` names the HDU, whose noise and flags are read with it.
 
     Returns
     -------
@@ -127,9 +120,9 @@ def read_planes(name: str | Path) -> list[Plane]:
             # damaged or odd headers speak here; what matters of it is raised below, in our words
             warnings.simplefilter("ignore")
             with fits.open(_opened(path), memmap=False, lazy_load_hdus=False) as hdus:
-                chosen = _chosen(path, hdus, extension)
-                _inherit(hdus[0].header, chosen)
-                return _planes(path, chosen)
+                images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
+                _inherit(hdus[0].header, images)
+                return _planes(path, _chosen(path, hdus, images, extension))
     except InputError:
         raise
     except MemoryError as error:
@@ -172,38 +165,39 @@ def _bunzip2(path: Path) -> bytes:
         raise InputError(f"{path}: truncated or corrupt bzip2; fetch it again") from error
 
 
-def _chosen(path: Path, hdus: fits.HDUList, extension: str | int | None) -> list[Any]:
-    """Image HDUs in question: the named one, or all of two or three dimensions."""
-    if extension is not None:
-        try:
-            named = hdus[extension]
-        except (KeyError, IndexError) as error:
-            names = ", ".join(f"{i}:{hdu.name or '-'}" for i, hdu in enumerate(hdus))
-            raise InputError(f"{path}: no HDU {extension!r}; it has {names}") from error
-        if not named.is_image or named.header.get("NAXIS", 0) < 2:
-            raise InputError(f"{path}: HDU {extension!r} is not an image; name one that is")
-        return [named]
-    images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
-    if not images:
+def _chosen(path: Path, hdus: fits.HDUList, images: list[Any], extension: str | int | None) -> list[Any]:
+    """Image HDUs in question: all, or the named one with the noise, weight and flags beside it (same EXTVER)."""
+    if extension is None and not images:
         kind = "tables only" if any(not hdu.is_image for hdu in hdus) else "no image"
         raise InputError(f"{path}: holds {kind}, where an image was expected")
-    return images
+    if extension is None:
+        return images
+    try:
+        named = hdus[extension]
+    except (KeyError, IndexError) as error:
+        names = ", ".join(f"{i}:{hdu.name or '-'}" for i, hdu in enumerate(hdus))
+        raise InputError(f"{path}: no HDU {extension!r}; it has {names}") from error
+    if not any(hdu is named for hdu in images):
+        raise InputError(f"{path}: HDU {extension!r} is not an image; name one that is")
+    if kind_of(named) != "image":
+        return [named]
+    return [named, *(hdu for hdu in images if hdu.ver == named.ver and kind_of(hdu) != "image")]
 
 
 def _inherit(primary: fits.Header, hdus: list[Any]) -> None:
-    """Give each HDU what HST and JWST write into the primary header alone: the filter and the telescope."""
+    """Give each HDU what HST and JWST write into the primary header alone: filter, telescope, drizzling."""
     for hdu in hdus:
         if not any(key in hdu.header for key in _BAND_KEYS):
             hdu.header.update({key: primary[key] for key in _BAND_KEYS if key in primary})
-        if "TELESCOP" in primary and not {"TELESCOP", "SURVEY"} & set(hdu.header):
-            hdu.header["TELESCOP"] = primary["TELESCOP"]
+        if not {"TELESCOP", "SURVEY"} & set(hdu.header):
+            hdu.header.update({key: primary[key] for key in INHERITED if key in primary})
 
 
 def _planes(path: Path, hdus: list[Any]) -> list[Plane]:
-    """Bands among the image HDUs, noise joined to its band."""
+    """Bands among the image HDUs, what stands beside each joined to it."""
     bands: dict[str, Plane] = {}
     unnamed = 0
-    kinds = [(_kind(hdu), hdu) for hdu in hdus]
+    kinds = [(kind_of(hdu), hdu) for hdu in hdus]
     for kind, hdu in kinds:
         if kind == "image":
             for plane in _image_planes(path, hdu):
@@ -219,49 +213,37 @@ def _planes(path: Path, hdus: list[Any]) -> list[Plane]:
         )
     if not bands:
         raise InputError(f"{path}: holds no science image, only weights, errors or flags")
-    if len(hdus) > 1:
-        for kind, hdu in sorted(kinds, key=lambda pair: pair[0] == "noise"):  # an error outranks a weight, so last
-            band = _band(path, hdu.header)
-            if kind in {"noise", "weight"} and hdu.header.get("NAXIS") == 2 and (band in bands or len(bands) == 1):
-                owner = band if band in bands else next(iter(bands))
-                noise = as_noise(_float(hdu.data), kind)
-                if noise.shape == bands[owner].image.shape:
-                    bands[owner] = replace(bands[owner], noise=noise)
+    for kind, hdu in sorted(kinds, key=lambda pair: pair[0] == "noise"):  # an error outranks a weight, so last
+        if kind not in {"image", "other"}:
+            for band, data in _beside(path, hdu, bands):
+                bands[band] = _joined(bands[band], kind, data, hdu.header)
     return list(bands.values())
 
 
-def as_noise(image: FloatImage, kind: str) -> FloatImage:
-    """
-    One-sigma noise from a noise image or from a weight (inverse variance); NaN where there is none.
-
-    Parameters
-    ----------
-    image : 2D float32 `~numpy.ndarray`, shape (ny, nx)
-        Noise or weight.
-    kind : {'noise', 'weight'}
-        Which of the two.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        noise = image if kind == "noise" else 1 / np.sqrt(image)
-    return np.where(np.isfinite(noise) & (noise > 0), noise, np.float32(np.nan)).astype(np.float32)
+def _beside(path: Path, hdu: Any, bands: dict[str, Plane]) -> list[tuple[str, Any]]:
+    """Bands to which an image of noise, weight or flags belongs, each with its part of it."""
+    data = np.squeeze(hdu.data) if hdu.data.ndim > 2 else hdu.data
+    if data.ndim == 3:
+        parts = list(zip(_cube_bands(hdu.header, data.shape[0]), data, strict=False))
+    elif any(key in hdu.header for key in _BAND_KEYS) or len(bands) > 1:
+        parts = [(_band(path, hdu.header), data)]
+    else:
+        parts = [(next(iter(bands)), data)]
+    return [(band, part) for band, part in parts if band in bands and part.shape == bands[band].image.shape]
 
 
-def _kind(hdu: Any) -> str:
-    name = hdu.name.upper()
-    image_type = str(hdu.header.get("IMAGETYP", "")).strip().upper()
-    for label in (name, image_type):
-        if label in _NOISE_NAMES:
-            return "noise"
-        if label in _WEIGHT_NAMES:
-            return "weight"
-        if label in _OTHER_NAMES:
-            return "other"
-    return "image"
+def _joined(plane: Plane, kind: str, data: Any, header: fits.Header) -> Plane:
+    if kind == "flags":
+        bad = flagged(data, str(header.get("TELESCOP", "")).strip())
+        return replace(plane, unusable=bad if plane.unusable is None else plane.unusable | bad)
+    if kind == "coverage":
+        return replace(plane, image=np.where(_float(data) > 0, plane.image, np.float32(np.nan)))
+    return replace(plane, noise=as_noise(_float(data), kind))
 
 
 def _image_planes(path: Path, hdu: Any) -> list[Plane]:
     header = hdu.header
-    data = np.squeeze(_float(hdu.data)) if hdu.data.ndim > 2 else _float(hdu.data)
+    data = _linear(np.squeeze(_float(hdu.data)) if hdu.data.ndim > 2 else _float(hdu.data), header)
     if data.ndim == 2:
         return [_plane(path, _band(path, header), data, header)]
     if data.ndim == 3:
@@ -287,11 +269,13 @@ def _cube_bands(header: fits.Header, planes: int) -> list[str]:
 
 
 def _band(path: Path, header: fits.Header) -> str:
-    """Band of an image: BAND, FILTER or the one of FILTER1, FILTER2 that is no clear glass; else by file name."""
-    for key in _BAND_KEYS:
-        value = str(header.get(key, "")).strip()
-        if value and not value.upper().startswith(("CLEAR", "OPEN", "NONE")):
-            return clean_name(value)
+    """Band of an image: BAND, else of the filters in the beam the narrowest; else by file name."""
+    stated = {key: str(header.get(key, "")).strip() for key in _BAND_KEYS}
+    if str(header.get("TELESCOP", "")).strip() != "JWST":  # elsewhere PUPIL is no filter
+        del stated["PUPIL"]
+    found = clean_name(stated.pop("BAND") or stated.pop("BAND0")) or narrowest(stated.values())
+    if found:
+        return found
     match = _BAND_IN_NAME.search(path.name)
     return clean_name(match[1]) if match else "gray"
 
@@ -305,7 +289,8 @@ def _plane(path: Path, band: str, image: FloatImage, header: fits.Header) -> Pla
     if isinstance(limit, int | float) and limit > 0:
         with np.errstate(invalid="ignore"):
             saturated = image >= limit
-    return Plane(band, image, saturated, _wcs(header), survey, field_id, str(path))
+    notes = tuple(note for note in str(header.get("NOTE", "")).split("; ") if note)
+    return Plane(band, image, saturated, _wcs(header), survey, field_id, str(path), notes=notes)
 
 
 def _survey(header: fits.Header) -> tuple[str, str]:
@@ -322,6 +307,14 @@ def _wcs(header: fits.Header) -> WCS | None:
     except Exception:  # noqa: BLE001 -- a WCS that cannot be read is no WCS; the field says so in its notes
         return None
     return celestial if celestial.has_celestial else None
+
+
+def _linear(image: FloatImage, header: fits.Header) -> FloatImage:
+    """Linear flux of an image that is stored as asinh magnitudes; any other image as it is."""
+    if not {"BSOFTEN", "BOFFSET"} <= set(header):
+        return image
+    flux = float(header["BOFFSET"]) + 2 * float(header["BSOFTEN"]) * np.sinh(image / np.float32(PS1_ASINH))
+    return np.asarray(flux, np.float32)
 
 
 def _float(data: Any) -> FloatImage:

@@ -15,7 +15,8 @@ from fieldprep.align import resample
 from fieldprep.bands import by_wavelength
 from fieldprep.errors import InputError
 from fieldprep.field import Field
-from fieldprep.fitsfile import FITS_ENDINGS, Plane, as_noise, is_fits, kind_by_name, read_planes, split_extension
+from fieldprep.fitsfile import FITS_ENDINGS, Plane, is_fits, kind_by_name, read_planes, split_extension
+from fieldprep.fitsroles import as_noise
 from fieldprep.picturefile import is_picture, read_picture_planes
 
 if TYPE_CHECKING:
@@ -155,12 +156,13 @@ def _assemble(planes: list[Plane], name: str) -> Field:
         if not np.isfinite(plane.image).any():
             raise InputError(f"{plane.file}: no finite pixel in band {plane.band}")
     notes = _check_grids(planes, reference, name)
+    notes += dict.fromkeys(f"{name}: {note}" for plane in planes for note in plane.notes)
     aligned = [_aligned(plane, reference) for plane in planes]
     mask = np.zeros(shape, np.bool_)
     for plane in aligned:
         mask |= ~np.isfinite(plane.image)
-        if plane.saturated is not None:
-            mask |= plane.saturated
+        if plane.unusable is not None:
+            mask |= plane.unusable
         if plane.noise is not None:
             mask |= ~np.isfinite(plane.noise)
     if mask.all():
@@ -176,7 +178,7 @@ def _assemble(planes: list[Plane], name: str) -> Field:
         wcs=reference.wcs,
         pixel_scale=scale,
         noise={plane.band: plane.noise for plane in aligned if plane.noise is not None},
-        provenance={"files": sorted({plane.file for plane in planes}), "notes": notes},
+        provenance={"files": sorted({plane.file for plane in planes}), "id": "".join(ids), "notes": notes},
     )
 
 
@@ -221,8 +223,8 @@ def _aligned(plane: Plane, reference: Plane) -> Plane:
         noise = None if plane.noise is None else resample(plane.noise, plane.wcs, reference.wcs, shape)
     except InputError as error:
         raise InputError(f"{plane.file}: {error} ({plane.band} against {reference.band})") from error
-    saturated = None
-    if plane.saturated is not None and plane.saturated.any():
-        moved = resample(plane.saturated.astype(np.float32), plane.wcs, reference.wcs, shape)
-        saturated = np.nan_to_num(moved) > 0.1  # a pixel touched by a saturated one is no better
-    return replace(plane, image=image, saturated=saturated, wcs=reference.wcs, noise=noise)
+    unusable = None
+    if plane.unusable is not None and plane.unusable.any():
+        moved = resample(plane.unusable.astype(np.float32), plane.wcs, reference.wcs, shape)
+        unusable = np.nan_to_num(moved) > 0.1  # a pixel touched by an unusable one is no better
+    return replace(plane, image=image, unusable=unusable, wcs=reference.wcs, noise=noise)

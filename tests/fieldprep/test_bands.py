@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fieldprep import Field
-from fieldprep.bands import by_wavelength, clean_name, rgb_bands, wavelength_nm
+from fieldprep.bands import by_wavelength, clean_name, narrowest, rgb_bands, wavelength_nm
 from fieldprep.errors import InputError
 
 
@@ -41,6 +41,22 @@ def test_names_are_cleaned(given, name):
 )
 def test_hst_and_jwst_names_carry_the_wavelength(band, nm):
     assert wavelength_nm(band) == nm
+
+
+@pytest.mark.parametrize(
+    ("filters", "band"),
+    [
+        (["F150W2;F162M"], "F162M"),
+        (["F444W", "F466N"], "F466N"),
+        (["CLEAR1L;F814W"], "F814W"),
+        (["F606W", "POL0V"], "F606W"),
+        (["", "Clear", "r.MP9601"], "r"),
+        (["N/A", "none"], None),
+        ([], None),
+    ],
+)
+def test_of_several_filters_the_narrowest_is_the_band(filters, band):
+    assert narrowest(filters) == band
 
 
 def test_bands_go_from_blue_to_red():

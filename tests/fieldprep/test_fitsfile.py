@@ -7,7 +7,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from fieldprep import Field
-from fieldprep.fitsfile import as_noise, is_fits, kind_by_name, split_extension
+from fieldprep.fitsfile import is_fits, kind_by_name, split_extension
+from fieldprep.fitsroles import as_noise
 
 
 def noise_image(shape=(40, 50), seed=1, dtype=np.float32):
@@ -184,6 +185,110 @@ def test_an_extension_in_brackets_is_the_one_read(make_fits, extension):
     field = Field.read(f"{path}[{extension}]")
     assert np.array_equal(only(field), image)
     assert field.name == "a"
+
+
+@pytest.mark.parametrize("extension", ["SCI", "1"])
+def test_a_named_extension_brings_the_noise_and_flags_beside_it(make_fits, extension):
+    image, parts = sci_wht_err()
+    parts[-1][0][3, 4] = 16
+    other = [(part + 1, {**keys, "EXTVER": 2}) for part, keys in parts]
+    field = Field.read(f"{make_fits('a.fits', parts + other)}[{extension}]")
+    assert np.array_equal(only(field), image)
+    assert np.array_equal(field.noise["gray"], np.full((40, 50), 2, np.float32))
+    assert np.argwhere(field.mask).tolist() == [[3, 4]]
+
+
+def test_a_named_extension_does_not_take_the_weight_of_another_band(make_fits):
+    parts = []
+    for k, band in enumerate("gr"):
+        parts += [
+            (noise_image(seed=k), {"BAND": band}),
+            (np.full((40, 50), 4.0**k), {"BAND": band, "IMAGETYP": "invvar"}),
+        ]
+    field = Field.read(f"{make_fits('a.fits', parts)}[3]")
+    assert list(field.bands) == ["r"]
+    assert (field.noise["r"] == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("telescope", "bad"), [("HST", {1, 2, 4, 64, 4096}), ("", {1, 2, 4, 64, 4096}), ("JWST", {1, 2})]
+)
+def test_flags_mask_pixels_and_leave_their_values(make_fits, telescope, bad):
+    image = noise_image()
+    flags = np.zeros(image.shape, np.int32)
+    bits = [1, 2, 4, 64, 4096]
+    flags[5, : len(bits)] = bits
+    header = {"TELESCOP": telescope} if telescope else {}
+    field = Field.read(make_fits("a.fits", [(image, {"EXTNAME": "SCI"}), (flags, {"EXTNAME": "DQ"})], header=header))
+    assert {bits[x] for y, x in np.argwhere(field.mask) if y == 5} == bad
+    assert field.mask.sum() == len(bad)
+    assert np.array_equal(only(field), image)
+
+
+@pytest.mark.parametrize("keys", [{"TELESCOP": "HST"}, {"TELESCOP": "JWST"}, {"NDRIZIM": 4}, {"D001VER": "3.5.0"}])
+def test_the_weight_of_a_drizzled_image_is_no_inverse_variance(tmp_path, make_fits, keys):
+    image, weight = noise_image(), np.full((40, 50), 1000, np.float32)
+    weight[:, :2] = 0
+    path = make_fits("a.fits", [(image, {"EXTNAME": "SCI"}), (weight, {"EXTNAME": "WHT"})])
+    with fits.open(path, mode="update") as hdus:  # as DrizzlePac writes it
+        hdus[0].header.update(keys)
+    field = Field.read(path)
+    assert not field.noise
+    assert field.mask[:, :2].all()
+    assert field.mask.sum() == 80
+    assert np.isnan(only(field)[:, :2]).all()
+    assert np.array_equal(only(field)[:, 2:], image[:, 2:])
+
+
+def test_the_weight_of_any_other_image_is_its_inverse_variance(make_fits):
+    weight = np.full((40, 50), 25, np.float32)
+    field = Field.read(make_fits("a.fits", [(noise_image(), {"EXTNAME": "SCI"}), (weight, {"EXTNAME": "WHT"})]))
+    assert field.noise["gray"] == pytest.approx(np.full((40, 50), 0.2))
+
+
+def test_a_cube_of_inverse_variances_is_the_noise_of_the_cubes_bands(make_fits, make_wcs):
+    names = {"BANDS": "grz", "BAND0": "g", "BAND1": "r", "BAND2": "z"}
+    cube = noise_image((3, 40, 50))
+    weight = np.stack([np.full((40, 50), value, np.float32) for value in (1, 4, 25)])
+    parts = [(cube, {**names, "IMAGETYP": "IMAGE"}), (weight, {**names, "IMAGETYP": "INVVAR"})]
+    field = Field.read(make_fits("a.fits", parts, wcs=make_wcs((40, 50))))
+    assert list(field.bands) == ["g", "r", "z"] == list(field.noise)
+    assert [float(noise[0, 0]) for noise in field.noise.values()] == pytest.approx([1, 0.5, 0.2])
+
+
+def test_one_band_named_as_the_first_of_a_cube_is_that_band(make_fits):
+    assert list(Field.read(make_fits("a.fits", noise_image(), header={"BANDS": "r", "BAND0": "r"})).bands) == ["r"]
+
+
+def test_panstarrs_stacks_are_made_linear(make_fits):
+    flux = np.linspace(-3, 500, 2000).reshape(40, 50)
+    softening, offset = 5.0, 0.25
+    # the inverse of the survey's formula, flux = BOFFSET + BSOFTEN (exp(x / a) - exp(-x / a)), a = 2.5 log10 e
+    stored = 1.0857362047581296 * np.arcsinh((flux - offset) / (2 * softening))
+    keys = {"BSOFTEN": softening, "BOFFSET": offset}
+    field = Field.read(make_fits("a.fits", stored.astype(np.float32), header=keys))
+    assert only(field) == pytest.approx(flux, rel=1e-5, abs=1e-4)
+
+
+def test_a_note_in_the_header_is_a_note_of_the_field(make_fits):
+    path = make_fits("a.fits", noise_image(), header={"NOTE": "blank pixels: r 3.1 %; no image in band g"})
+    assert Field.read(path).notes == ["a: blank pixels: r 3.1 %", "a: no image in band g"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "band"),
+    [
+        ({"TELESCOP": "JWST", "FILTER": "F150W2", "PUPIL": "F162M"}, "F162M"),
+        ({"TELESCOP": "JWST", "FILTER": "CLEAR", "PUPIL": "F090W"}, "F090W"),
+        ({"TELESCOP": "JWST", "FILTER": "F444W", "PUPIL": "CLEAR"}, "F444W"),
+        ({"TELESCOP": "HST", "FILTER1": "CLEAR1L", "FILTER2": "F814W"}, "F814W"),
+        ({"TELESCOP": "HST", "FILTER1": "F606W", "FILTER2": "POL0V"}, "F606W"),
+        ({"TELESCOP": "HST", "FILTNAM1": "F555W", "FILTER1": 25}, "F555W"),
+        ({"TELESCOP": "AAT", "FILTER": "r", "PUPIL": "open air"}, "r"),
+    ],
+)
+def test_the_band_is_the_filter_in_the_beam(make_fits, keys, band):
+    assert list(Field.read(make_fits("a.fits", noise_image(), header=keys)).bands) == [band]
 
 
 def test_an_extension_that_is_no_image_is_refused_by_name(tmp_path, refused):
