@@ -23,6 +23,7 @@ os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 os.environ.setdefault("YOLO_VERBOSE", "false")
 
 import torch
+import yaml
 from torch.utils.data import Dataset
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -264,7 +265,7 @@ def train_and_export(
         name=name,
         task="detect",
         network=name,
-        classes=("galaxy",),
+        classes=tuple(yaml.safe_load((data / "data.yaml").read_text())["names"].values()),
         variant="N",
         stride=32,
         confidence=0.25,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fieldprep.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 Floats = npt.NDArray[np.float64]
@@ -244,25 +244,30 @@ def coco_annotations(
 
 
 def write_coco(
-    path: Path, images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]], classes: Sequence[str]
+    path: Path, images: Iterable[dict[str, Any]], annotations: Iterable[dict[str, Any]], classes: Sequence[str]
 ) -> None:
     """
-    Write a COCO file.
+    Write a COCO file, row by row, so that it may be larger than memory.
 
     Parameters
     ----------
     path : path
         The ``.json`` to write.
-    images : sequence of dict
+    images : iterable of dict
         ``id``, ``file_name``, ``width``, ``height`` each.
-    annotations : sequence of dict
+    annotations : iterable of dict
         As `coco_annotations` makes them.
     classes : sequence of str
         Names, by class index.
     """
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
-    content = {"images": list(images), "annotations": list(annotations), "categories": categories}
-    path.write_text(json.dumps(content))
+    with path.open("w") as handle:
+        handle.write(f'{{"categories": {json.dumps(categories)}')
+        for name, rows in (("images", images), ("annotations", annotations)):
+            handle.write(f', "{name}": [')
+            handle.writelines(f"{', ' if i else ''}{json.dumps(row)}" for i, row in enumerate(rows))
+            handle.write("]")
+        handle.write("}")
 
 
 def read_coco(path: Path) -> dict[str, tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:

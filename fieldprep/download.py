@@ -13,6 +13,7 @@ from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 import platformdirs
 import requests
@@ -144,7 +145,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError | urllib3.exceptions.ProtocolError | HTTPException):
         return "the answer breaks off"
     if isinstance(error, requests.exceptions.ConnectionError | ConnectionError | urllib.error.URLError):
-        return f"the service cannot be reached ({one_line(error)[:120]})"
+        request = getattr(error, "request", None)
+        host = urlsplit(request.url).netloc if request is not None and request.url else one_line(error)[:120]
+        return f"the service cannot be reached ({host})"
     return one_line(error)[:200]
 
 

@@ -46,6 +46,10 @@ _BAND_IN_NAME = re.compile(r"(?:^|[_.-])([ugrizy]|f\d{3,4}(?:lp|w2|w|m|n|x))(?=[
 _EXTENSION = re.compile(r"^(?P<path>.+)\[(?P<ext>[\w\- ]+)\]$")
 
 
+class NoImageError(InputError):
+    """A FITS file without an image, as a catalogue is one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plane:
     """One image of a file: a band, or the noise of one; ``unusable`` where it is saturated or flagged."""
@@ -169,7 +173,7 @@ def _chosen(path: Path, hdus: fits.HDUList, images: list[Any], extension: str | 
     """Image HDUs in question: all, or the named one with the noise, weight and flags beside it (same EXTVER)."""
     if extension is None and not images:
         kind = "tables only" if any(not hdu.is_image for hdu in hdus) else "no image"
-        raise InputError(f"{path}: holds {kind}, where an image was expected")
+        raise NoImageError(f"{path}: holds {kind}, where an image was expected")
     if extension is None:
         return images
     try:

@@ -15,7 +15,15 @@ from fieldprep.align import resample
 from fieldprep.bands import by_wavelength
 from fieldprep.errors import InputError
 from fieldprep.field import Field
-from fieldprep.fitsfile import FITS_ENDINGS, Plane, is_fits, kind_by_name, read_planes, split_extension
+from fieldprep.fitsfile import (
+    FITS_ENDINGS,
+    NoImageError,
+    Plane,
+    is_fits,
+    kind_by_name,
+    read_planes,
+    split_extension,
+)
 from fieldprep.fitsroles import as_noise
 from fieldprep.picturefile import is_picture, read_picture_planes
 
@@ -124,7 +132,13 @@ def _read_bands(paths: Sequence[Path]) -> list[Plane]:
         if kind in {"noise", "weight"}:
             noise.append((kind, path))
         elif kind == "image":
-            for plane in read_planes(path):
+            try:
+                planes = read_planes(path)
+            except NoImageError:
+                if len(paths) == 1:
+                    raise
+                continue  # a catalogue beside the frames
+            for plane in planes:
                 if plane.band in bands:
                     raise InputError(
                         f"{path}: band {plane.band} is in {Path(bands[plane.band].file).name} too; put each field "

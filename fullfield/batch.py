@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import platform
-import signal
 import time
-from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
-from fieldprep.cores import THREADS, cores
 from fullfield.catalogue import join_catalogues, write_json
 from fullfield.ledger import RUN_FILE, Ledger
 from fullfield.pipeline import STAGES, Outcome, Request, run_field
+from fullfield.processes import outcomes
 from fullfield.sources import Source, find_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _LIBRARIES = ("fullfield", "numpy", "astropy", "opencv-python", "openvino", "pandas", "pyarrow", "reproject", "sep")
@@ -101,7 +95,8 @@ def run(
     progress(None, len(missing))
     _write_run(ledger, request, given, workers, summary, 0.0)  # a run that is killed must remember its options
     try:
-        for source, outcome in _outcomes(missing, request, out, workers):
+        task = partial(run_field, request=request, out=out)
+        for source, outcome in outcomes(task, missing, workers=workers, died=_died):
             if outcome.error:
                 summary.failed += 1
                 summary.failures.append(outcome)
@@ -123,70 +118,9 @@ def run(
     return summary
 
 
-def _outcomes(sources: Sequence[Source], request: Request, out: Path, workers: int) -> Iterator[tuple[Source, Outcome]]:
-    if workers <= 1 or len(sources) <= 1:
-        for source in sources:
-            yield source, run_field(source, request, out)
-        return
-    yield from _in_processes(sources, request, out, min(workers, len(sources)))
-
-
-def _in_processes(
-    sources: Sequence[Source], request: Request, out: Path, workers: int
-) -> Iterator[tuple[Source, Outcome]]:
-    """
-    Run in processes, two fields a process in hand at a time.
-
-    A process that dies (out of memory, a crash in a library) takes the whole pool with it. The fields in hand
-    are then tried again, each alone in a process of its own, so that the one to blame is found and fails, and
-    the others do not.
-    """
-    waiting = deque(sources)
-    while waiting:
-        in_hand: dict[Future[Outcome], Source] = {}
-        broken: list[Source] = []
-        with _pool(workers) as pool:
-            try:
-                while waiting or in_hand:
-                    while waiting and len(in_hand) < 2 * workers:
-                        in_hand[pool.submit(run_field, waiting[0], request, out)] = waiting[0]
-                        waiting.popleft()
-                    finished, _ = wait(in_hand, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        outcome = future.result()
-                        yield in_hand.pop(future), outcome
-            except BrokenProcessPool:
-                broken = list(in_hand.values())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        for source in broken:
-            yield source, _alone(source, request, out)
-
-
-def _alone(source: Source, request: Request, out: Path) -> Outcome:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(run_field, source, request, out).result()
-        except BrokenProcessPool:
-            text = f"{source.label}: the process died (out of memory?); use fewer --workers"
-            return Outcome(source.name, stage="run", error=text)
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # fork would copy OpenVINO's and OpenCV's threads in an undefined state
-    return ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_process,
-        initargs=(max(1, cores() // workers),),
-    )
-
-
-def _start_process(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    os.environ[THREADS] = str(threads)
-    cv2.setNumThreads(threads)
+def _died(source: Source) -> Outcome:
+    text = f"{source.label}: the process died (out of memory?); use fewer --workers"
+    return Outcome(source.name, stage="run", error=text)
 
 
 def _small(request: Request) -> dict[str, object]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fullfield.remotes import Remote
 
+_OUTPUTS = ("run.json", "preparation.json")
 LIST_ENDINGS = (".csv", ".ecsv", ".parquet")
 _SURVEY = re.compile(r"^(sdss|mast|hips|legacy|ps1):", re.IGNORECASE)
 _NAME = re.compile(r"^[A-Za-z0-9][\w +.\-*\[\]]*$")  # of an object: no path, as far as one can tell
@@ -203,8 +204,9 @@ def _expand_folder(folder: Path) -> list[Source]:
             found.append(Source(name, (folder,)))
     found += [Source(field_name([path]), (path,)) for path in entries if path.is_file() and is_picture(path)]
     for path in entries:
-        # the output of an earlier run holds pictures too
-        if path.is_dir() and not path.name.startswith(".") and not (path / "run.json").exists():
+        # the output of an earlier run holds pictures too, and so does a training set
+        ours = any((path / name).exists() for name in _OUTPUTS)
+        if path.is_dir() and not path.name.startswith(".") and not ours:
             found += [source for source in _expand_folder(path) if not source.error]
     if not found:
         return [Source(folder.name, (folder,), f"{folder}: no FITS file and no picture in it")]

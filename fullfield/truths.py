@@ -121,9 +121,10 @@ def catalogue_of_field(
     found = _read(path, changed, tuple(columns.items()), radius)
     if "field" not in found.rows.columns:
         return found
-    # SDSS's own `field` is a number, and its rows are placed by sky
     own = found.rows["field"].astype(str) == name
-    return replace(found, rows=found.rows[own]) if own.any() else found
+    # SDSS's own `field` is a number, and its rows are placed by sky; pixels are those of the field that is named
+    anywhere = not own.any() and "ra" in found.rows.columns
+    return found if anywhere else replace(found, rows=found.rows[own])
 
 
 @lru_cache(maxsize=2)
@@ -155,12 +156,13 @@ def fetch_catalogue(catalogue: str, place: Place, folder: Path) -> Path:
     fieldprep.errors.InputError
         If it cannot be had.
     """
-    from fieldprep import sdss, vizier  # noqa: PLC0415 -- a catalogue that is a file needs no client of a service
+    from fieldprep.sdss import catalogue_on, parse_sdss  # noqa: PLC0415 -- a file needs no client of a service
+    from fieldprep.vizier import fetch_table  # noqa: PLC0415 -- as above
 
     if catalogue == SDSS and place.sdss_id:
-        return sdss.parse_sdss(f"sdss:{place.sdss_id}")[0].fetch_catalogue(folder)
+        return parse_sdss(f"sdss:{place.sdss_id}")[0].fetch_catalogue(folder)
     if place.wcs is None:
         raise InputError(f"{place.name}: no WCS, so {catalogue} cannot be asked what lies on it")
     if catalogue == SDSS:
-        return sdss.catalogue_on(place.name, place.wcs, place.shape, folder)
-    return vizier.fetch_table(catalogue.removeprefix(VIZIER), place.wcs, place.shape, folder)
+        return catalogue_on(place.name, place.wcs, place.shape, folder)
+    return fetch_table(catalogue.removeprefix(VIZIER), place.wcs, place.shape, folder)

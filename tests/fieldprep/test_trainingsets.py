@@ -1,11 +1,15 @@
 import contextlib
+import errno
 import io
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from pycocotools.coco import COCO
@@ -14,10 +18,13 @@ from fieldprep import Field
 from fieldprep.boxes import read_coco, read_yolo
 from fieldprep.catalogues import Sources
 from fieldprep.errors import InputError, OutputError, UsageError
-from fieldprep.trainingsets import write_training_set
+from fieldprep.recipes import RECIPES
+from fieldprep.records import FieldRecord
+from fieldprep.trainingsets import write_field, write_training_set
 
 SHAPE = (60, 100)
 TILE, OVERLAP = 50, 10
+SMALL = replace(RECIPES["galaxies"], variants=("N",), tile=TILE, overlap=OVERLAP)
 
 
 def field(name, seed=0):
@@ -37,6 +44,8 @@ def sources(*rows):
         table[:, 5] > 0,
         table[:, 4],
         table[:, 6] > 0,
+        (xyxy[:, 2] - xyxy[:, 0]) / 2.1,
+        pd.DataFrame(index=range(len(table))),
     )
 
 
@@ -55,9 +64,7 @@ def made(tmp_path):
         [(field("a"), truth), (field("b", 1), truth), (field("v", 2), truth)],
         tmp_path / "set",
         validation=["v"],
-        variants=["N", "Q"],
-        tile=TILE,
-        overlap=OVERLAP,
+        recipe=replace(SMALL, variants=("N", "Q")),
     )
     return tmp_path / "set", counts
 
@@ -166,9 +173,8 @@ def test_boxes_are_cut_at_the_edge_of_a_tile_and_dropped_below_their_share(made)
 
 def test_a_corner_of_a_galaxy_is_no_label(tmp_path):
     truth = sources((39.5, 24.5, 69.5, 35.5, 16, 1, 0))  # a third of it is in the first tile
-    write_training_set(
-        [(field("a"), truth), (field("v"), truth)], tmp_path / "s", validation=["v"], variants=["N"], tile=50, overlap=0
-    )
+    recipe = replace(SMALL, overlap=0)
+    write_training_set([(field("a"), truth), (field("v"), truth)], tmp_path / "s", validation=["v"], recipe=recipe)
     assert boxes_of(tmp_path / "s", "a-N-0-0") == set()
     assert boxes_of(tmp_path / "s", "a-N-50-0") == {(49.5, 24.5, 69.5, 35.5)}
 
@@ -177,14 +183,7 @@ def test_tiles_are_the_pictures_own_pixels_in_red_green_blue(tmp_path):
     images = {band: np.random.default_rng(k).normal(0, 1, SHAPE).astype(np.float32) for k, band in enumerate("gri")}
     colour = Field("c", images, np.zeros(SHAPE, bool))
     nothing = sources()
-    write_training_set(
-        [(colour, nothing), (field("v"), nothing)],
-        tmp_path / "s",
-        validation=["v"],
-        variants=["N"],
-        tile=TILE,
-        overlap=OVERLAP,
-    )
+    write_training_set([(colour, nothing), (field("v"), nothing)], tmp_path / "s", validation=["v"], recipe=SMALL)
     from fieldprep.variants import picture  # noqa: PLC0415
 
     assert np.array_equal(tile_image(tmp_path / "s", "c-N-25-10"), picture(colour, "N")[10:60, 25:75])
@@ -196,7 +195,7 @@ def test_a_field_smaller_than_a_tile_is_one_tile(tmp_path):
         [(field("a"), sources(GALAXY)), (field("v"), sources(GALAXY))],
         tmp_path / "s",
         validation=["v"],
-        variants=["N"],
+        recipe=replace(RECIPES["galaxies"], variants=("N",)),
     )
     (path,) = (tmp_path / "s" / "images" / "train").iterdir()
     assert cv2.imread(str(path)).shape == (*SHAPE, 3)
@@ -215,9 +214,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
 @pytest.mark.parametrize(("validation", "half"), [([], "val"), (["a"], "train"), (["typo"], "val")])
 def test_an_empty_half_is_refused(tmp_path, validation, half):
     with pytest.raises(InputError, match=f"no field for the {half} half"):
-        write_training_set(
-            [(field("a"), sources(GALAXY))], tmp_path / "s", validation=validation, variants=["N"], tile=50, overlap=0
-        )
+        write_training_set([(field("a"), sources(GALAXY))], tmp_path / "s", validation=validation, recipe=SMALL)
 
 
 def test_no_fields_at_all_are_refused(tmp_path):
@@ -226,8 +223,9 @@ def test_no_fields_at_all_are_refused(tmp_path):
 
 
 def test_an_unknown_variant_is_refused(tmp_path):
+    recipe = replace(SMALL, variants=("X",))
     with pytest.raises(UsageError, match="unknown variant"):
-        write_training_set([(field("a"), sources())], tmp_path / "s", validation=["a"], variants=["X"])
+        write_training_set([(field("a"), sources())], tmp_path / "s", validation=["a"], recipe=recipe)
 
 
 @pytest.mark.train
@@ -250,3 +248,63 @@ def test_nothing_is_left_of_a_set_that_fails(tmp_path):
 def test_two_fields_of_one_name_are_refused(tmp_path):
     with pytest.raises(InputError, match="two fields of that name"):
         write_training_set([(field("a"), sources(GALAXY))] * 2, tmp_path / "set", validation=[])
+
+
+def test_whole_fields_are_one_picture_each_in_every_variant(tmp_path):
+    wide = (4.5, 4.5, 34.5, 34.5, 18.0, 1, 0)
+    truth = sources(wide, GALAXY)
+    counts = write_training_set(
+        [(field("a"), truth), (field("v", 1), truth)], tmp_path / "s", validation=["v"], recipe=RECIPES["T5"]
+    )
+    # validation fields are shown in all variants too, as AstroCV's were
+    assert counts == {"train_tiles": 2, "train_boxes": 2, "val_tiles": 2, "val_boxes": 2}
+    assert tile_image(tmp_path / "s", "a-SH-0-0").shape == (*SHAPE, 3)
+    settings = yaml.safe_load((tmp_path / "s" / "data.yaml").read_text())
+    assert list(settings["names"].values()) == ["Elliptical", "Spiral", "Edge-on", "Unknown", "Merge"]
+    _, class_id = read_yolo(tmp_path / "s" / "labels" / "val" / "v-LH-0-0.txt", SHAPE)
+    assert class_id.tolist() == [3]
+
+
+def test_a_field_without_a_large_galaxy_is_left_out_of_astrocvs_sets(tmp_path):
+    tmp_path.joinpath("f").mkdir()
+    record = write_field(field("a"), sources(GALAXY), RECIPES["T1"], tmp_path / "f")
+    assert record.left_out == "no galaxy with a box over 22 px"
+    assert [path.name for path in (tmp_path / "f").iterdir()] == ["record.json"]
+
+
+def test_every_object_is_listed_once_with_the_tiles_that_show_it(made):
+    out, _ = made
+    table = pd.read_parquet(out / "objects.parquet")
+    assert table.groupby("field").size().to_dict() == {"a": 4, "b": 4, "v": 4}
+    assert table.groupby("field")["half"].first().to_dict() == {"a": "train", "b": "train", "v": "val"}
+    own = table[table["field"] == "a"].set_index("x_min")
+    assert own.loc[ACROSS[0], "tiles"] == 6
+    assert own["ignore"].to_dict() == {9.5: False, 69.5: False, 29.5: True, 43.5: False}
+    assert own.loc[GALAXY[0], "side_px"] == 12
+
+
+def test_an_object_too_large_for_any_tile_is_counted(tmp_path):
+    tmp_path.joinpath("f").mkdir()
+    giant = (-0.5, -0.5, 99.5, 59.5, 12.0, 1, 0)
+    record = write_field(field("a"), sources(giant, GALAXY), replace(SMALL, tile=30, overlap=5), tmp_path / "f")
+    assert record.counts["in_no_tile"] == 1
+    assert record.counts["labelled"] == 2
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    tmp_path.joinpath("f").mkdir()
+    record = write_field(field("a"), sources(GALAXY, IGNORED), SMALL, tmp_path / "f")
+    again = FieldRecord.read(tmp_path / "f")
+    assert again.tiles == record.tiles
+    assert again.counts == record.counts
+    assert again.footprint.content == record.footprint.content
+
+
+def test_a_file_system_without_second_names_gets_copies(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    truth = sources(GALAXY)
+    write_training_set([(field("a"), truth), (field("v"), truth)], tmp_path / "s", validation=["v"], recipe=SMALL)
+    assert tile_image(tmp_path / "s", "a-N-0-0").shape == (TILE, TILE, 3)

@@ -2,6 +2,7 @@ import csv
 import json
 import signal
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -83,7 +84,7 @@ def test_frames_are_dropped_when_asked_once_their_field_is_done(run_spots, surve
 
 
 def test_fetch_gives_the_survey_own_bytes_with_the_catalogue_beside_them(cli, survey, sdss_folder, tmp_path):
-    status, out, err = cli("fetch", "sdss:3184-2-169", "--catalogue", "sdss", "--out", tmp_path / "frames")
+    status, _, err = cli("fetch", "sdss:3184-2-169", "--catalogue", "sdss", "--out", tmp_path / "frames")
     assert status == 0, err
     folder = tmp_path / "frames" / FIELD
     for band in "gri":
@@ -117,9 +118,8 @@ def test_fetch_wants_a_catalogue_of_a_service(cli, tmp_path):
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_a_fetch_that_is_stopped_goes_on_where_it_was(spawn, wait_for, cli, survey, tmp_path, sign):
     out = tmp_path / "frames"
-    slow = 0.4
-    survey.faults = lambda path, asked: "drip" if "frame-i" in path else None
-    survey.drip_seconds = slow
+    survey.faults = lambda path, _: "drip" if "frame-i" in path else None
+    survey.drip_seconds = 0.4
     process = spawn("fetch", "sdss:3184-2-169", "--out", out)
     wait_for(lambda: len(list(out.glob(f"{FIELD}/frame-*"))) == 2, process)
     process.send_signal(sign)
@@ -129,3 +129,35 @@ def test_a_fetch_that_is_stopped_goes_on_where_it_was(spawn, wait_for, cli, surv
     assert cli("fetch", "sdss:3184-2-169", "--out", out)[0] == 0
     assert [path.rpartition("/")[2] for path in survey.asked] == [f"frame-i-{FIELD}.fits.bz2"]
     assert sorted(path.suffix for path in (out / FIELD).iterdir()) == [".bz2"] * 3
+
+
+def labels_of(folder):
+    return {
+        path.name: np.loadtxt(path, ndmin=2) for path in sorted(folder.glob("labels/*/*.txt")) if path.stat().st_size
+    }
+
+
+def test_a_set_of_the_survey_has_the_labels_of_the_local_fields(cli, survey, sdss_folder, tmp_path):
+    options = ("--validation", "001043-5-0025", "--variants", "N", "--out")
+    status, _, err = cli(
+        "prepare", "sdss:3184-2-169", "sdss:1043-5-25", "--catalogue", "sdss", *options, tmp_path / "a"
+    )
+    assert status == 0, err
+    folders = (sdss_folder, sdss_folder.with_name("001043-5-0025"))
+    status, _, err = cli("prepare", *folders, "--catalogue", "catalogue.csv", *options, tmp_path / "b")
+    assert status == 0, err
+    fetched, local = labels_of(tmp_path / "a"), labels_of(tmp_path / "b")
+    assert fetched.keys() == local.keys()
+    assert sum(map(len, local.values())) > 300
+    for name, rows in local.items():
+        assert np.abs(fetched[name] - rows).max() < 2e-6  # of a tile of 640 pixels
+
+
+def test_the_votes_of_the_survey_make_the_classes_of_astrocv(cli, survey, tmp_path):
+    fields = ("sdss:3184-2-169", "sdss:1043-5-25", "sdss:2820-3-122")
+    status, _, err = cli("prepare", *fields, "--catalogue", "sdss", "--recipe", "T3", "--out", tmp_path / "T3")
+    assert status == 0, err
+    report = (tmp_path / "T3" / "report.html").read_text()
+    assert all(name in report for name in ("Elliptical", "Spiral", "Edge-on", "Unknown", "Merge"))
+    classes = np.concatenate([rows[:, 0] for rows in labels_of(tmp_path / "T3").values()])
+    assert len(np.unique(classes)) >= 3

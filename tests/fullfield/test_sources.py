@@ -199,7 +199,9 @@ def test_an_empty_folder_is_a_source_that_fails(tmp_path):
     assert "no FITS file and no picture" in find_sources([str(tmp_path)])[0].error
 
 
-@pytest.mark.parametrize("text", ["sdss:3184-2", "sdss:3184-9-169", "mast:", "hips:CDS/P/SDSS9/r", "legacy:229.54 +42.76"])
+@pytest.mark.parametrize(
+    "text", ["sdss:3184-2", "sdss:3184-9-169", "mast:", "hips:CDS/P/SDSS9/r", "legacy:229.54 +42.76"]
+)
 def test_a_piece_of_sky_that_makes_no_sense_is_a_usage_error(text):
     with pytest.raises(UsageError, match=text.split(":")[0]):
         find_sources([text])
