@@ -47,7 +47,8 @@ class Field:
     noise : mapping of str to 2D float32 `~numpy.ndarray`, shape (ny, nx)
         One-sigma noise by band, where the source brought it.
     provenance : mapping
-        Where it came from: ``files``, ``id`` (the survey's, if the files tell), ``notes`` (one line each, what a reader of the catalogue must know).
+        Where it came from: ``files``, ``id`` (the survey's, if the files tell), ``notes`` (one line each, what a
+        reader of the catalogue must know).
     """
 
     name: str

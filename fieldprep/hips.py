@@ -146,11 +146,13 @@ def _pixel_scale_arcsec(survey: str) -> float:
     """Pixel scale of a HiPS at its deepest order; refused if it holds no fluxes."""
     fields = ("ID", "hips_order", "hips_tile_width", "hips_tile_format")
     question = {"get": "record", "fmt": "json", "casesensitive": "false", "fields": ", ".join(fields)}
-    text = ask(
-        f"{conf.moc_server}?{urlencode(question | {'expr': f'(ID={survey})&&hips_frame=*'})}", what=f"hips:{survey}"
+    rows = ask(
+        f"{conf.moc_server}?{urlencode(question | {'expr': f'(ID={survey})&&hips_frame=*'})}",
+        what=f"hips:{survey}",
+        read=json.loads,
     )
     try:
-        known = next((row for row in json.loads(text) if row["ID"].lower() == survey.lower()), None)
+        known = next((row for row in rows if row["ID"].lower() == survey.lower()), None)
         formats = str(known["hips_tile_format"]).lower() if known else ""
         pixels = 2 ** int(known["hips_order"]) * int(known.get("hips_tile_width", 512)) if known else 1
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import numpy as np
+from astropy.io import fits
 
 from fieldprep.cutoutfile import Band, place_name, spelt, write_bands
 from fieldprep.download import fetch
+from fieldprep.errors import InputError
 from fieldprep.fitscheck import check_fits
 from fieldprep.fitsfile import read_planes
 from fieldprep.services import conf
@@ -115,9 +117,17 @@ class LegacyCutout:
             f"{conf.legacy_server}?{urlencode(question)}",
             parts / f"{cell.x0}_{cell.y0}_{size}.fits",
             what=self.source,
-            verify=check_fits,
+            verify=_check,
         )
         return [piece]
+
+
+def _check(path: Path) -> None:
+    """See that each image has its inverse variance after it: a file that ends in between is FITS too."""
+    check_fits(path)
+    with fits.open(path) as hdus:
+        if sum(hdu.is_image and hdu.header["NAXIS"] >= 2 for hdu in hdus) % 2:
+            raise InputError(f"{path}: holds an image without its inverse variance")
 
 
 def _asked_size(grid: Grid, cell: Cell) -> int:

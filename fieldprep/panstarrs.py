@@ -100,14 +100,10 @@ class PanstarrsCutout:
     def _stacks(self) -> dict[str, str]:
         """Stacked image of each filter."""
         question = urlencode({"ra": self.ra, "dec": self.dec, "filters": conf.ps1_bands, "type": "stack"})
-        text = ask(f"{conf.ps1_server}/ps1filenames.py?{question}", what=self.source)
-        header, *rows = [line.split() for line in text.splitlines() if line.strip()] or [[]]
-        if not {"filter", "filename"} <= set(header):
-            raise InputError(f"{self.source}: the list of images cannot be read ({text[:80]!r}); try again later")
+        rows = ask(f"{conf.ps1_server}/ps1filenames.py?{question}", what=self.source, read=_rows)
         stacks: dict[str, str] = {}
         for row in rows:  # the cell whose centre is nearest comes first
-            entry = dict(zip(header, row, strict=False))
-            stacks.setdefault(entry["filter"], entry["filename"])
+            stacks.setdefault(row["filter"], row["filename"])
         if not stacks:
             raise InputError(f"{self.source}: Pan-STARRS has no image there; it covers the sky north of -30 degrees")
         return stacks
@@ -129,3 +125,11 @@ class PanstarrsCutout:
         if plane.wcs is None:
             raise InputError(f"{self.source}: the service gives an image without a place on the sky")
         return Band(name, plane.image, plane.wcs)
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    """Rows of a list of images; a ValueError where it is none, or one that breaks off within a row."""
+    header, *rows = [line.split() for line in text.splitlines() if line.strip()] or [[]]
+    if not {"filter", "filename"} <= set(header):
+        raise ValueError(f"no list of images: {text[:80]!r}")
+    return [dict(zip(header, row, strict=True)) for row in rows]

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, TypeVar
 
 import requests
 from astropy.config import ConfigItem, ConfigNamespace
 
 from fieldprep.download import TransientError, body, check_answer, connection, is_web_page, patience, retrying
+from fieldprep.errors import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 class Conf(ConfigNamespace):
@@ -33,7 +40,7 @@ class Conf(ConfigNamespace):
 conf = Conf()
 
 
-def ask(url: str, *, what: str) -> str:
+def ask(url: str, *, what: str, read: Callable[[str], T]) -> T:
     """
     Ask a service for a short text.
 
@@ -43,10 +50,14 @@ def ask(url: str, *, what: str) -> str:
         Address with its parameters.
     what : str
         What is asked for, as an error is to name it.
+    read : callable
+        Makes of the text what is wanted; a text of which it raises a ValueError is taken to be damaged, and is
+        asked for again.
 
     Returns
     -------
-    str
+    object
+        What ``read`` returns.
 
     Raises
     ------
@@ -56,7 +67,7 @@ def ask(url: str, *, what: str) -> str:
         If no whole answer can be had.
     """
 
-    def once() -> str:
+    def once() -> T:
         headers = {"User-Agent": f"fullfield/{version('fullfield')}"}
         with (
             connection(url),
@@ -66,6 +77,9 @@ def ask(url: str, *, what: str) -> str:
             check_answer(response, what)
         if is_web_page(content[:256]):
             raise TransientError("the service answers with a web page")
-        return content.decode("utf-8", "replace")
+        try:
+            return read(content.decode())
+        except ValueError as error:
+            raise TransientError(f"the answer cannot be read ({one_line(error)})") from error
 
     return retrying(once, what=what)

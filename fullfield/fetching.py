@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from fieldprep.download import patience
 from fieldprep.errors import FullfieldError, OutputError, UsageError, one_line
-from fieldprep.field import Field
 from fullfield.catalogue import atomic
 from fullfield.ledger import FAILURES_FILE, write_failures
 from fullfield.sources import Source, find_sources
@@ -117,7 +116,7 @@ def _fetch(source: Source, folder: Path, catalogue: str | None) -> tuple[list[Pa
         files = list(here.paths)
         if catalogue:
             stage = "catalogue"
-            files.append(fetch_catalogue(catalogue, Place.of(Field.read(files, name=source.name)), folder))
+            files.append(fetch_catalogue(catalogue, Place.of(here.read()), folder))
     except OutputError:
         raise
     except FullfieldError as error:

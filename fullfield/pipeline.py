@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 import time
 import traceback
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from detector.detect import FLOOR, Detector
 from fieldprep.download import cache_folder
 from fieldprep.errors import FullfieldError, InputError, OutputError, UsageError, one_line
-from fieldprep.field import Field
 from fieldprep.picturefile import is_picture
 from fieldprep.variants import picture
 from fullfield.catalogue import catalogue_table, write_parquet
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fieldprep.field import Field
     from fullfield.sources import Source
 
 STAGES = ("fetch", "read", "picture", "detect", "measure", "write")
@@ -157,7 +158,7 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
         folder = frames_folder(source, request.frames or cache_folder())
         source = source.fetched(folder)
     with _timed("read", outcome):
-        field_ = Field.read(list(source.paths), name=source.name)
+        field_ = source.read()
     with _timed("picture", outcome):
         rgb = picture(field_, request.variant, bands=request.bands)
     with _timed("detect", outcome):
@@ -189,7 +190,9 @@ def frames_folder(source: Source, root: Path) -> Path:
     if source.remote is None:
         return root
     survey, _, _ = source.remote.source.partition(":")
-    return root / survey / source.remote.name
+    # two choices of a visit's filters may have one name, and one must not drop the other's files
+    digest = hashlib.sha256(source.remote.source.encode()).hexdigest()
+    return root / survey / f"{source.remote.name}-{digest[:8]}"
 
 
 def _meta(source: Source, request: Request, field_: Field) -> dict[str, Any]:

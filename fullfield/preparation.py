@@ -20,7 +20,6 @@ from fieldprep.catalogues import NothingHereError, Sources, sources_on_field
 from fieldprep.cutoutsets import CutoutRecipe, write_cutouts
 from fieldprep.download import cache_folder
 from fieldprep.errors import FullfieldError, InputError, OutputError, UsageError, one_line
-from fieldprep.field import Field
 from fieldprep.recipes import Recipe, recipe_named
 from fieldprep.records import FieldRecord
 from fieldprep.splits import footprint_of
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fieldprep.catalogues import Catalogue
+    from fieldprep.field import Field
     from fullfield.sources import Source
 
 
@@ -211,7 +211,7 @@ def _prepare(source: Source, asked: Asked, out: Path) -> None:
     if source.error:
         raise InputError(source.error)
     source = source.fetched(frames_folder(source, asked.frames or cache_folder()))
-    field = Field.read(list(source.paths), name=source.name)
+    field = source.read()
     about: dict[str, Any] = {"source": source.key, "notes": field.notes, "taken": []}
     if source.name in asked.empty:
         field = _columns(field, asked.empty[source.name])

@@ -7,10 +7,11 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from fieldprep.catalogues import read_table
 from fieldprep.errors import FullfieldError, InputError, UsageError
+from fieldprep.field import Field
 from fieldprep.fitsfile import is_fits, split_extension
 from fieldprep.picturefile import is_picture
 from fieldprep.positions import parse_position
@@ -25,6 +26,14 @@ _OUTPUTS = ("run.json", "preparation.json")
 LIST_ENDINGS = (".csv", ".ecsv", ".parquet")
 _SURVEY = re.compile(r"^(sdss|mast|hips|legacy|ps1):", re.IGNORECASE)
 _NAME = re.compile(r"^[A-Za-z0-9][\w +.\-*\[\]]*$")  # of an object: no path, as far as one can tell
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """A remote that chooses among several files of a field, and says what it chose."""
+
+    def notes(self, folder: Path) -> list[str]:
+        """What was chosen, one line each, of what was fetched into a folder."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +53,15 @@ class Source:
         it is recorded like any other failure.
     remote : Remote, optional
         What fetches the field's files, if they are a survey's.
+    notes : tuple of str
+        What a reader of its catalogue must know of the choice of its files, one line each.
     """
 
     name: str
     paths: tuple[Path, ...]
     error: str = ""
     remote: Remote | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -87,7 +99,29 @@ class Source:
         fieldprep.errors.InputError
             If they cannot be had.
         """
-        return self if self.remote is None else replace(self, paths=tuple(self.remote.fetch(folder)))
+        if self.remote is None:
+            return self
+        paths = tuple(self.remote.fetch(folder))
+        notes = self.remote.notes(folder) if isinstance(self.remote, Choosing) else []
+        return replace(self, paths=paths, notes=tuple(notes))
+
+    def read(self) -> Field:
+        """
+        Field of the source's files, which must be at hand.
+
+        Returns
+        -------
+        Field
+            Its notes are those of its files and the source's own.
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            If they cannot be read as one field.
+        """
+        field = Field.read(list(self.paths), name=self.name)
+        notes = [*field.notes, *(f"{self.name}: {note}" for note in self.notes)]
+        return replace(field, provenance={**field.provenance, "notes": notes})
 
 
 def survey_of(text: str) -> str:

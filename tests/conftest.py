@@ -16,6 +16,8 @@ from survey import Survey
 from fieldprep import Field
 from fieldprep.errors import InputError
 
+pytest_plugins = ["sky_fixtures"]
+
 SDSS_FIELDS = (
     "001035-6-0017",
     "001043-5-0025",
@@ -151,7 +153,7 @@ _HURRY = {
 
 
 @pytest.fixture
-def serve(monkeypatch, tmp_path):
+def serve(monkeypatch, tmp_path, tmp_path_factory):
     """
     Serve a content on loopback, with astroquery's SDSS and Sesame pointed at it; gives the `misbehaving.Server`.
 
@@ -159,9 +161,10 @@ def serve(monkeypatch, tmp_path):
     names a folder with an ``astroquery.cfg``.
     """
     monkeypatch.setenv("FULLFIELD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    config = tmp_path / "config" / "astropy" / "astroquery.cfg"
-    config.parent.mkdir(parents=True)
+    folder = tmp_path_factory.mktemp("config")  # not the test's own, which is to hold what it fetches and no more
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    config = folder / "astropy" / "astroquery.cfg"
+    config.parent.mkdir()
     started = []
 
     def start(content):

@@ -82,6 +82,7 @@ def test_a_fault_that_stays_is_an_error_with_its_reason_and_leaves_nothing(serve
         get()
     reason = {
         "busy": "503",
+        "throttled": "429",
         "missing": "no such thing (404",
         **dict.fromkeys(("page", "page_untold"), "web page"),
         **dict.fromkeys(("cut", "cut_chunk"), "breaks off"),

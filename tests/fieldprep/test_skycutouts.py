@@ -1,95 +1,18 @@
 import numpy as np
 import pytest
-from astropy.io import fits
-from astropy.wcs import WCS
-from cutout_server import FILENAMES, FITSCUT, HIPS, LEGACY, MOC, CutoutStandin, Sky
+from cutout_services import FILENAMES, FITSCUT, HIPS, LEGACY, MOC, Sky
 from hypothesis import given
 from hypothesis import strategies as st
+from misbehaving import meets
 from scipy.ndimage import gaussian_filter
+from sky_fixtures import COLOUR, PS1, at
 
 from fieldprep import Field
 from fieldprep.download import NotThereError
 from fieldprep.errors import InputError, UsageError
-from fieldprep.fitsfile import read_planes
 from fieldprep.services import conf
 from fieldprep.skycutouts import HipsCutout, LegacyCutout, PanstarrsCutout, parse_cutout
 from fieldprep.skygrid import Cell, Grid
-
-PS1 = "CDS/P/PanSTARRS/DR1"
-COLOUR = f"hips:{PS1}/i,{PS1}/r,{PS1}/g@"
-
-
-@pytest.fixture
-def services(monkeypatch):
-    """The services, with nothing on them, that the settings name; waited for briefly."""
-    monkeypatch.setenv("FULLFIELD_RETRY_SECONDS", "0.01")
-    monkeypatch.setenv("FULLFIELD_TIMEOUT", "2")
-    monkeypatch.setenv("FULLFIELD_ATTEMPTS", "3")
-    with (
-        CutoutStandin() as server,
-        conf.set_temp("hips_server", server.url + HIPS),
-        conf.set_temp("moc_server", server.url + MOC),
-        conf.set_temp("legacy_server", server.url + LEGACY),
-        conf.set_temp("ps1_server", server.url + FILENAMES.rsplit("/", 1)[0]),
-    ):
-        yield server
-
-
-@pytest.fixture(scope="session")
-def sdss_skies(sdss_field):
-    """A real field's middle as the sky, by HiPS."""
-    part = np.s_[500:1100, 700:1300]
-    return {f"{PS1}/{band}": Sky(image[part], sdss_field.wcs[part]) for band, image in sdss_field.bands.items()}
-
-
-@pytest.fixture
-def hips(services, sdss_skies):
-    services.skies |= sdss_skies
-    return services
-
-
-@pytest.fixture(scope="session")
-def here(sdss_skies):
-    """The middle of that sky."""
-    sky = sdss_skies[f"{PS1}/r"]
-    ra, dec = sky.wcs.pixel_to_world_values(300, 300)
-    return f"{ra:.6f} {dec:+.6f}"
-
-
-@pytest.fixture(scope="session")
-def legacy_skies(data):
-    """A real cutout of the Legacy Surveys as the sky and its weight, by band."""
-    (path,) = (data / "hst_jwst" / "legacy_survey").glob("*.fits")
-    skies = {"image": {}, "invvar": {}}
-    with fits.open(path) as hdus:
-        for hdu in hdus[1:]:
-            skies[hdu.header["IMAGETYP"]][hdu.header["BAND"]] = Sky(hdu.data, WCS(hdu.header))
-    return skies
-
-
-@pytest.fixture
-def legacy(services, legacy_skies):
-    services.skies |= legacy_skies["image"]
-    services.weights = dict(legacy_skies["invvar"])
-    return services
-
-
-@pytest.fixture(scope="session")
-def stacks(data):
-    """A real stack of three bands as a sky cell."""
-    planes = [read_planes(data / "hst_jwst" / "cfhtls_w3" / f"CFHTLS-test_{band}.fits")[0] for band in "gri"]
-    return {plane.band: (plane.image, plane.wcs) for plane in planes}
-
-
-@pytest.fixture
-def panstarrs(services, stacks):
-    services.stacks = dict(stacks)
-    return services
-
-
-def at(stack, x, y):
-    ra, dec = stack[1].pixel_to_world_values(x, y)
-    return f"{ra:.6f} {dec:+.6f}"
 
 
 def fetched(text, folder):
@@ -141,10 +64,10 @@ def test_hips_whose_names_tell_no_wavelength_keep_the_order_red_green_blue(hips,
 def test_a_clipped_hips_is_noticed_and_put_together_of_pieces_that_leave_no_seam(hips, here, tmp_path, clip):
     text = f"{COLOUR}{here} 40arcsec"
     whole = fetched(text, tmp_path / "whole")
-    asked = hips.count(HIPS)
+    asked = hips.server.asked[HIPS]
     hips.clip = clip
     tiled = fetched(text, tmp_path / "tiled")
-    assert hips.count(HIPS) == asked + 3 + 3 * (-(-199 // clip)) ** 2
+    assert hips.server.asked[HIPS] == asked + 3 + 3 * (-(-199 // clip)) ** 2
     for band, image in whole.bands.items():
         assert image == pytest.approx(tiled.bands[band], abs=1e-6)
     x, y = np.mgrid[0:199:50, 0:199:50]
@@ -189,7 +112,7 @@ def test_an_unknown_hips_is_refused(hips, here, tmp_path):
     line = refusal(f"hips:CDS/P/None@{here} 1arcmin", tmp_path, NotThereError)
     assert "CDS/P/None" in line
     assert "no HiPS of that name" in line
-    assert not hips.count(HIPS)
+    assert not hips.server.asked[HIPS]
 
 
 def test_a_hips_of_pictures_is_refused(hips, here, tmp_path):
@@ -257,10 +180,10 @@ def test_a_clipped_legacy_cutout_is_noticed_and_put_together_without_a_seam(lega
     }
     text = "legacy:59.1067 -30.4848 40arcsec"
     whole = fetched(text, tmp_path / "whole")
-    asked = legacy.count(LEGACY)
+    asked = legacy.server.asked[LEGACY]
     legacy.clip = 96
     tiled = fetched(text, tmp_path / "tiled")
-    assert legacy.count(LEGACY) == asked + 1 + 4
+    assert legacy.server.asked[LEGACY] == asked + 1 + 4
     x, y = np.mgrid[0:153:50, 0:153:50]
     assert np.array_equal(whole.wcs.pixel_to_world_values(x, y), tiled.wcs.pixel_to_world_values(x, y))
     seam = np.zeros(whole.shape, bool)
@@ -278,7 +201,7 @@ def test_a_place_outside_the_legacy_surveys_is_refused(legacy, tmp_path):
 
 
 def test_a_panstarrs_cutout_is_the_stack_itself(panstarrs, tmp_path):
-    place = at(panstarrs.stacks["r"], 220, 200)
+    place = at(panstarrs.stacks["r"][1], 220, 200)
     field = fetched(f"ps1:{place} 50arcsec", tmp_path)
     assert list(field.bands) == ["g", "r", "i"]
     assert field.survey == "Pan-STARRS1"
@@ -292,7 +215,7 @@ def test_a_panstarrs_cutout_is_the_stack_itself(panstarrs, tmp_path):
 
 
 def test_what_reaches_over_the_sky_cells_edge_is_blank_and_noted(panstarrs, tmp_path):
-    place = at(panstarrs.stacks["r"], 50, 200)
+    place = at(panstarrs.stacks["r"][1], 50, 200)
     field = fetched(f"ps1:{place} 50arcsec", tmp_path)
     assert field.mask[:, :50].all()
     assert not field.mask[:, 50:].any()
@@ -302,14 +225,14 @@ def test_what_reaches_over_the_sky_cells_edge_is_blank_and_noted(panstarrs, tmp_
 
 def test_a_band_that_panstarrs_lacks_is_noted(panstarrs, tmp_path):
     del panstarrs.stacks["i"]
-    field = fetched(f"ps1:{at(panstarrs.stacks['r'], 220, 200)} 30arcsec", tmp_path)
+    field = fetched(f"ps1:{at(panstarrs.stacks['r'][1], 220, 200)} 30arcsec", tmp_path)
     assert list(field.bands) == ["g", "r"]
     assert "no image in band i" in field.notes[0]
 
 
 def test_a_clipped_panstarrs_cutout_is_refused(panstarrs, tmp_path):
     panstarrs.clip = 100
-    line = refusal(f"ps1:{at(panstarrs.stacks['r'], 220, 200)} 50arcsec", tmp_path)
+    line = refusal(f"ps1:{at(panstarrs.stacks['r'][1], 220, 200)} 50arcsec", tmp_path)
     assert "100 x 100 px of the 200 asked for" in line
 
 
@@ -317,39 +240,31 @@ def test_too_large_a_panstarrs_cutout_is_refused_with_the_way_out(panstarrs, tmp
     line = refusal("ps1:215.5 +52.5 30arcmin", tmp_path)
     assert "6000" in line
     assert "hips:" in line
-    assert not panstarrs.asked
+    assert not panstarrs.server.asked
 
 
 def test_outside_panstarrs_is_refused(services, tmp_path):
     assert "north of -30" in refusal("ps1:59.1 -60 1arcmin", tmp_path)
 
 
-@pytest.fixture
-def any_cutout(hips, legacy, panstarrs, here):
-    return {
-        "hips": f"hips:{PS1}/r@{here} 20arcsec",
-        "legacy": "legacy:59.1067 -30.4848 20arcsec",
-        "ps1": f"ps1:{at(panstarrs.stacks['r'], 220, 200)} 20arcsec",
-    }
-
-
 @pytest.mark.parametrize("survey", ["hips", "legacy", "ps1"])
 def test_what_is_there_is_not_asked_for_again(services, any_cutout, tmp_path, survey):
     (one,) = parse_cutout(any_cutout[survey])
     path = one.fetch(tmp_path)
-    asked = len(services.asked)
+    services.server.forget()
     assert one.fetch(tmp_path) == path
-    assert len(services.asked) == asked
+    assert not services.server.asked
 
 
 PATHS = [("hips", HIPS), ("hips", MOC), ("legacy", LEGACY), ("ps1", FILENAMES), ("ps1", FITSCUT)]
 
 
-@pytest.mark.parametrize("wrong", ["503", "html", "cut", "redirect"])
+@pytest.mark.parametrize("fault", ["busy", "page", "page_untold", "cut", "cut_open", "redirect"])
 @pytest.mark.parametrize(("survey", "path"), PATHS)
-def test_what_goes_wrong_once_is_tried_again(services, any_cutout, tmp_path, survey, path, wrong):
+def test_what_goes_wrong_once_is_tried_again(services, any_cutout, tmp_path, survey, path, fault):
     right = fetched(any_cutout[survey], tmp_path / "right")
-    services.wrong[path].append(wrong)
+    services.server.forget()
+    services.server.faults = meets(path, fault, times=1)
     field = fetched(any_cutout[survey], tmp_path / "again")
     for band, image in right.bands.items():
         assert np.array_equal(field.bands[band], image, equal_nan=True)
@@ -357,22 +272,30 @@ def test_what_goes_wrong_once_is_tried_again(services, any_cutout, tmp_path, sur
 
 @pytest.mark.parametrize(("survey", "path"), [("hips", HIPS), ("legacy", LEGACY), ("ps1", FITSCUT)])
 def test_a_flipped_byte_is_noticed_where_there_is_a_checksum(services, any_cutout, tmp_path, survey, path):
-    services.wrong[path] += ["flip"] * 9
+    services.server.faults = meets(path, "flip")
     assert "hecksum" in refusal(any_cutout[survey], tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"), [("503", "503"), ("html", "web page"), ("404", "404"), ("403", "403"), ("stall", "no answer")]
+    ("fault", "words"), [("busy", "503"), ("page", "web page"), ("missing", "404"), ("silence", "no answer")]
 )
 @pytest.mark.parametrize(("survey", "path"), PATHS)
-def test_what_stays_wrong_is_one_line(services, any_cutout, tmp_path, monkeypatch, survey, path, wrong, words):
+def test_what_stays_wrong_is_one_line(services, any_cutout, tmp_path, monkeypatch, survey, path, fault, words):
     monkeypatch.setenv("FULLFIELD_TIMEOUT", "0.2")
     monkeypatch.setenv("FULLFIELD_ATTEMPTS", "2")
-    services.stall_seconds = 0.4
-    services.wrong[path] += [wrong] * 9
+    services.server.faults = meets(path, fault)
     line = refusal(any_cutout[survey], tmp_path)
     assert words in line
     assert survey in line
+
+
+@pytest.mark.parametrize("survey", ["hips", "legacy", "ps1"])
+def test_a_service_that_locks_out_is_asked_once(services, any_cutout, tmp_path, survey):
+    services.is_closed = True
+    line = refusal(any_cutout[survey], tmp_path)
+    assert "403" in line
+    assert survey in line
+    assert services.server.asked.total() == 1
 
 
 def test_names_and_sources_of_cutouts():
@@ -410,7 +333,7 @@ def test_nonsense_is_refused(services, text):
     with pytest.raises(UsageError) as caught:
         parse_cutout(text)
     assert "\n" not in str(caught.value)
-    assert not services.asked
+    assert not services.server.asked
 
 
 @pytest.mark.remote_data

@@ -3,7 +3,7 @@ import pytest
 from astropy.config import paths
 from astropy.coordinates import Angle, SkyCoord
 from astropy.table import Table
-from vizier_server import FIELDS, PATH, vizier
+from vizier_service import FIELDS, PATH, vizier
 
 from fieldprep import Field
 from fieldprep.catalogues import read_catalogue, sources_on_field

@@ -157,7 +157,5 @@ def test_the_votes_of_the_survey_make_the_classes_of_astrocv(cli, survey, tmp_pa
     fields = ("sdss:3184-2-169", "sdss:1043-5-25", "sdss:2820-3-122")
     status, _, err = cli("prepare", *fields, "--catalogue", "sdss", "--recipe", "T3", "--out", tmp_path / "T3")
     assert status == 0, err
-    report = (tmp_path / "T3" / "report.html").read_text()
-    assert all(name in report for name in ("Elliptical", "Spiral", "Edge-on", "Unknown", "Merge"))
     classes = np.concatenate([rows[:, 0] for rows in labels_of(tmp_path / "T3").values()])
     assert len(np.unique(classes)) >= 3

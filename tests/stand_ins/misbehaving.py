@@ -8,6 +8,7 @@ path and the number of times it has been asked before, and gives the name of a f
 fault       what the client sees
 =========== =================================================================================================
 busy        503 with Retry-After (RFC 9110, sections 15.6.4 and 10.2.3)
+throttled   429 with Retry-After (RFC 6585, section 4)
 missing     404
 page        200 with a web page in place of the content
 page_untold the same, said to be of the content's own type
@@ -23,6 +24,7 @@ hang_up     the connection is closed without a word
 =========== =================================================================================================
 """
 
+import math
 import select
 import socket
 import sys
@@ -37,7 +39,7 @@ import numpy as np
 
 FAULTS = (
     *("busy", "missing", "page", "page_untold", "cut", "cut_open", "cut_chunk", "flip", "stall", "silence", "drip"),
-    *("redirect", "hang_up"),
+    *("redirect", "hang_up", "throttled"),
 )
 PASSING = tuple(fault for fault in FAULTS if fault != "missing")  # those that a second try may be spared
 WEB_PAGE = b"<!DOCTYPE html>\n<html><head><title>Sorry</title></head><body>We will be back soon.</body></html>\n"
@@ -196,6 +198,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _busy(self):
         self._send(Answer(b"busy", 503, "text/plain", {"Retry-After": self.stand_in.retry_after}))
 
+    def _throttled(self):
+        self._send(Answer(b"too many requests", 429, "text/plain", {"Retry-After": self.stand_in.retry_after}))
+
     def _missing(self):
         self._send(not_found(self.wanted))
 
@@ -272,6 +277,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in ({"Content-Type": answer.content_type} | answer.headers | headers).items():
             self.send_header(name, str(value))
         self.end_headers()
+
+
+def meets(path, fault, *, times=math.inf):
+    """A plan: the first requests for a path, or all of them, meet a fault."""
+    return lambda requested, asked: fault if requested == path and asked < times else None
 
 
 def planned(seed, share=0.4, faults=PASSING, worst=3):

@@ -1,5 +1,5 @@
 """
-A stand-in for MAST.
+A stand-in for MAST: questions about its observations and products, and its files.
 
 Layouts: questions and pages as in mast.stsci.edu/api/v0 ("MashupRequest", "Mast.Caom.Filtered",
 "Mast.Caom.Filtered.Position", "Mast.Caom.Products"); columns as in "CAOM Field Descriptions" and "Products Field
@@ -12,11 +12,12 @@ import fnmatch
 import io
 import json
 from dataclasses import dataclass, field
+from urllib.parse import parse_qs
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from standin import Answer, Standin
+from misbehaving import Answer, not_found
 
 INVOKE = "/api/v0/invoke"
 COLUMNS = "/portal/Mashup/Mashup.asmx/columnsconfig"
@@ -34,14 +35,19 @@ _COLUMNS = {
 
 
 @dataclass
-class MastStandin(Standin):
-    """``observations`` are rows of CAOM; ``products`` rows of products; ``files`` bytes by URI."""
+class Archive:
+    """
+    Content of a `misbehaving.Server`.
+
+    ``observations`` are rows of CAOM; ``products`` rows of products; ``files`` bytes by URI.
+    """
 
     observations: list = field(default_factory=list)
     products: list = field(default_factory=list)
     files: dict = field(default_factory=dict)
     executing: int = 0  # answers that say EXECUTING before one is given
     lost_rows: int = 0  # rows that the pages do not bring though they are counted
+    is_exclusive: bool = False  # whether files are kept from whoever is not logged in
 
     def add(self, obs_id, band, content, **keys):
         """Put in an observation with one mosaic; `keys` go to its CAOM row, ``suffix`` and ``version`` to its file."""
@@ -97,17 +103,29 @@ class MastStandin(Standin):
         )
         self.files[uri] = content
 
-    def answer(self, asked):
-        if asked.path == COLUMNS:
-            return Answer(json.dumps(_COLUMNS).encode(), "application/json")
-        if asked.path == DOWNLOAD:
-            if asked["uri"] not in self.files:
-                return Answer(b"not found", "text/plain", 404)
-            return Answer(self.files[asked["uri"]], "application/fits")
-        request = json.loads(asked.body.removeprefix("request="))
+    def __call__(self, request):
+        if request.path == COLUMNS:
+            return _json(_COLUMNS)
+        if request.path == DOWNLOAD:
+            return self._file(request.query["uri"])
+        if request.path == INVOKE:
+            return self._invoked(parse_qs(request.body.decode()))
+        return not_found(request)
+
+    def _file(self, uri):
+        if uri not in self.files:
+            return not_found(None)
+        if self.is_exclusive:
+            return Answer(b"unauthorized", 401, "text/plain")
+        return Answer(self.files[uri], content_type="application/fits")
+
+    def _invoked(self, posted):
+        if "request" not in posted:
+            return _json({"status": "ERROR", "msg": "no request"})
         if self.executing:
             self.executing -= 1
-            return Answer(b'{"status": "EXECUTING"}', "application/json")
+            return _json({"status": "EXECUTING"})
+        request = json.loads(posted["request"][0])
         rows = {
             "Mast.Caom.Filtered": self._filtered,
             "Mast.Caom.Filtered.Position": self._near,
@@ -131,7 +149,7 @@ class MastStandin(Standin):
                 "rowsTotal": len(rows),
             },
         }
-        return Answer(json.dumps(answer).encode(), "application/json")
+        return _json(answer)
 
     def _filtered(self, params):
         return [row for row in self.observations if all(_passes(row, one) for one in params["filters"])]
@@ -148,6 +166,10 @@ class MastStandin(Standin):
     def _products_of(self, params):
         obsids = params["obsid"].split(",")
         return [row for row in self.products if row["parent_obsid"] in obsids]
+
+
+def _json(told):
+    return Answer(json.dumps(told).encode(), content_type="application/json")
 
 
 def _passes(row, one):

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
+from misbehaving import Answer, not_found
 from scipy.ndimage import map_coordinates, spline_filter
-from standin import Answer, Standin
 
 HIPS, MOC = "/hips2fits", "/MocServer/query"
 LEGACY = "/viewer/fits-cutout"
@@ -42,8 +42,12 @@ class Sky:
 
 
 @dataclass
-class CutoutStandin(Standin):
-    """``skies[survey]`` is a `Sky`; ``stacks[band]`` of Pan-STARRS an image and its WCS."""
+class CutoutServices:
+    """
+    Content of a `misbehaving.Server`.
+
+    ``skies[survey]`` and ``weights[band]`` are `Sky`; ``stacks[band]`` of Pan-STARRS an image and its WCS.
+    """
 
     skies: dict = field(default_factory=dict)
     weights: dict = field(default_factory=dict)
@@ -53,15 +57,19 @@ class CutoutStandin(Standin):
     clip: int = 10**9  # pixels on a side that are given at most, without a word
     shift: float = 0.0  # pixels by which hips2fits answers beside what was asked
     order: int = 11
+    is_closed: bool = False  # whether this client is locked out
 
-    def answer(self, asked):
-        return {
+    def __call__(self, request):
+        if self.is_closed:
+            return Answer(b"forbidden", 403, "text/plain")
+        service = {
             HIPS: self._hips,
             MOC: self._moc,
             LEGACY: self._legacy,
             FILENAMES: self._filenames,
             FITSCUT: self._fitscut,
-        }[asked.path](asked)
+        }.get(request.path)
+        return service(request.query) if service else not_found(request)
 
     def _moc(self, asked):
         wanted = re.fullmatch(r"\(ID=(.+)\)&&hips_frame=\*", asked["expr"])[1]
@@ -70,21 +78,21 @@ class CutoutStandin(Standin):
             for name in self.skies
             if name.lower() == wanted.lower()
         ]
-        return Answer(json.dumps(rows).encode(), "application/json")
+        return Answer(json.dumps(rows).encode(), content_type="application/json")
 
     def _hips(self, asked):
         header = json.loads(asked["wcs"])
         nx, ny = header.pop("NAXIS1"), header.pop("NAXIS2")
         if asked["hips"] not in self.skies or nx * ny > HIPS_PIXELS:
             reason = {"title": "Bad Request", "description": "unknown HiPS, or too many pixels"}
-            return Answer(json.dumps(reason).encode(), "application/json", 400)
+            return Answer(json.dumps(reason).encode(), 400, "application/json")
         header["CRPIX1"] += self.shift
         nx, ny = min(nx, self.clip), min(ny, self.clip)
         image = self.skies[asked["hips"]].on(WCS(header), (ny, nx))
         keys = fits.Header(header)
         if asked["hips"] in self.colours:
             image = np.stack([image] * 3)
-        return Answer(_content([fits.PrimaryHDU(image, keys)]), "image/fits")
+        return _fits([fits.PrimaryHDU(image, keys)])
 
     def _legacy(self, asked):
         size = min(int(asked["size"]), self.clip)
@@ -107,7 +115,7 @@ class CutoutStandin(Standin):
             header.update(wcs.to_header())
             make = fits.ImageHDU if hdus else fits.PrimaryHDU
             hdus.append(make(np.stack(planes) if len(bands) > 1 else planes[0], header))
-        return Answer(_content(hdus if "invvar" in asked.query else hdus[:1]), "image/fits")
+        return _fits(hdus if "invvar" in asked else hdus[:1])
 
     def _filenames(self, asked):
         lines = ["projcell subcell ra dec filter mjd type filename shortname badflag"]
@@ -116,7 +124,7 @@ class CutoutStandin(Standin):
                 stem = f"rings.v3.skycell.2381.057.stk.{band}.unconv.fits"
                 ra, dec = asked["ra"], asked["dec"]
                 lines.append(f"2381 057 {ra} {dec} {band} 0 stack /rings.v3.skycell/2381/057/{stem} {stem} 0")
-        return Answer("\n".join(lines).encode() + b"\n", "text/plain")
+        return Answer("\n".join(lines).encode() + b"\n", content_type="text/plain")
 
     def _fitscut(self, asked):
         image, wcs = self.stacks[asked["red"].split(".stk.")[1][0]]
@@ -134,10 +142,10 @@ class CutoutStandin(Standin):
                 "PC001001": -1.0, "PC001002": 0.0, "PC002001": 0.0, "PC002002": 1.0, "RADESYS": "FK5",
             }
         )  # fmt: skip
-        return Answer(_content([fits.PrimaryHDU(out, header)]), "image/x-fits")
+        return _fits([fits.PrimaryHDU(out, header)], "image/x-fits")
 
 
-def _content(hdus):
+def _fits(hdus, content_type="image/fits"):
     out = io.BytesIO()
     fits.HDUList(hdus).writeto(out, checksum=True)
-    return out.getvalue()
+    return Answer(out.getvalue(), content_type=content_type)
