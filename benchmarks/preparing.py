@@ -26,7 +26,7 @@ from PIL import Image
 from reproject import reproject_interp
 
 from fieldprep.cores import cores
-from fieldprep.recipes import ASTROCV_CLASSES, RECIPES, Recipe
+from fieldprep.training.recipes import ASTROCV_CLASSES, RECIPES, Recipe
 from fullfield.preparation import Asked, prepare_field
 from fullfield.sets import Division, prepare_set
 from fullfield.sources import Source, find_sources

@@ -155,7 +155,7 @@ def train(
     Parameters
     ----------
     data : path
-        A training set, as `fieldprep.trainingsets.write_training_set` makes it.
+        A training set, as `fieldprep.training.trainingsets.write_training_set` makes it.
     out : path
         Folder for checkpoints and the log; ``weights/last.pt`` is rewritten every 400 tile passes.
     network : str

@@ -163,7 +163,7 @@ def _cell(entry: dict[str, float]) -> str:
 def _truth_file(truth: str, name: str, table: Table) -> Path | None:
     place = Place(name, _shape(table), _wcs(table), table.meta.get("sdss_id", ""))
     source = str(table.meta["source"])
-    first = Path(source.split("|")[0])
+    first = Path(source.split("|", maxsplit=1)[0])
     beside: list[Path] = []
     if not survey_of(source):
         folder = first if first.is_dir() else first.parent

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fieldprep.download import patience
 from fieldprep.errors import FullfieldError, OutputError, UsageError, one_line
+from fieldprep.surveys.download import patience
 from fullfield.catalogue import atomic
 from fullfield.ledger import FAILURES_FILE, write_failures
 from fullfield.sources import Source, find_sources

@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from detector.detect import FLOOR, Detector
-from fieldprep.download import cache_folder
 from fieldprep.errors import FullfieldError, InputError, OutputError, UsageError, one_line
 from fieldprep.picturefile import is_picture
+from fieldprep.surveys.download import cache_folder
 from fieldprep.variants import picture
 from fullfield.catalogue import catalogue_table, write_parquet
 from fullfield.drawing import draw_detections, write_png

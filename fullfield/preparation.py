@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fieldprep.catalogues import NothingHereError, Sources, sources_on_field
-from fieldprep.cutoutsets import CutoutRecipe, write_cutouts
-from fieldprep.download import cache_folder
 from fieldprep.errors import FullfieldError, InputError, OutputError, UsageError, one_line
-from fieldprep.recipes import Recipe, recipe_named
-from fieldprep.records import FieldRecord
-from fieldprep.splits import footprint_of
-from fieldprep.trainingsets import write_field
+from fieldprep.surveys.download import cache_folder
+from fieldprep.training.cutoutsets import CutoutRecipe, write_cutouts
+from fieldprep.training.recipes import Recipe, recipe_named
+from fieldprep.training.records import FieldRecord
+from fieldprep.training.splits import footprint_of
+from fieldprep.training.trainingsets import write_field
 from fullfield.centring import centre_errors
 from fullfield.pipeline import frames_folder
 from fullfield.truths import Place, catalogue_file, catalogue_of_field
@@ -106,7 +106,7 @@ def named_recipe(
     Parameters
     ----------
     name : str
-        One of `fieldprep.recipes.RECIPES`, or ``cutouts``.
+        One of `fieldprep.training.recipes.RECIPES`, or ``cutouts``.
     variants : tuple of str, optional
         Pictures to make.
     faintest : float, optional

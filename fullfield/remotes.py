@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from fieldprep.errors import FullfieldError, InputError, one_line
-from fieldprep.mast import parse_mast
-from fieldprep.positions import Position, parse_position, resolve_name
-from fieldprep.sdss import fields_at, parse_sdss
-from fieldprep.skycutouts import parse_cutout
+from fieldprep.surveys.mast import parse_mast
+from fieldprep.surveys.positions import Position, parse_position, resolve_name
+from fieldprep.surveys.sdss import fields_at, parse_sdss
+from fieldprep.surveys.skycutouts import parse_cutout
 from fullfield.sources import survey_of
 
 if TYPE_CHECKING:

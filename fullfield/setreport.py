@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from fieldprep.boxes import CORNER, iou_table, read_yolo
-from fieldprep.cutoutsets import CutoutRecipe
-from fieldprep.records import OBJECTS_FILE
-from fieldprep.splits import TRAIN, VALIDATION
+from fieldprep.training.cutoutsets import CutoutRecipe
+from fieldprep.training.records import OBJECTS_FILE
+from fieldprep.training.splits import TRAIN, VALIDATION
 from fullfield.catalogue import write_json
 from fullfield.drawing import BOX, FONT, SHADOW, write_png
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from fieldprep.recipes import Recipe
-    from fieldprep.records import FieldRecord
+    from fieldprep.training.recipes import Recipe
+    from fieldprep.training.records import FieldRecord
     from fieldprep.variants import Picture
 
 REPORT_FILE, PAGE_FILE, PLOTS_FILE, OVERLAY_FILE = "report.json", "report.html", "report.png", "overlay.png"

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fieldprep.cutoutsets import join_cutouts
 from fieldprep.errors import InputError, OutputError, UsageError, one_line
-from fieldprep.recipes import S1_SHARE, Recipe
-from fieldprep.records import RECORD_FILE, FieldRecord, replace_folder
-from fieldprep.splits import LEFT_OUT, TRAIN, VALIDATION, Place, drawn_part, split
-from fieldprep.trainingsets import join_fields
+from fieldprep.training.cutoutsets import join_cutouts
+from fieldprep.training.recipes import S1_SHARE, Recipe
+from fieldprep.training.records import RECORD_FILE, FieldRecord, replace_folder
+from fieldprep.training.splits import LEFT_OUT, TRAIN, VALIDATION, Place, drawn_part, split
+from fieldprep.training.trainingsets import join_fields
 from fieldprep.variants import VARIANTS
 from fullfield.catalogue import write_json
 from fullfield.ledger import ERRORS_FILE, FAILURES_FILE, FIELDS_FILE, write_failures
@@ -44,7 +44,7 @@ _LIBRARIES = ("fullfield", "numpy", "astropy", "astropy-healpix", "opencv-python
 @dataclass(frozen=True)
 class Division:
     """
-    How fields are chosen and shared out; see `fieldprep.splits.split`.
+    How fields are chosen and shared out; see `fieldprep.training.splits.split`.
 
     Parameters
     ----------
@@ -107,7 +107,8 @@ def prepare_set(
     given : sequence of str
         SOURCEs as on the command line.
     out : path
-        Folder to write: what `fieldprep.trainingsets.join_fields` or `fieldprep.cutoutsets.join_cutouts` writes,
+        Folder to write: what `fieldprep.training.trainingsets.join_fields` or
+        `fieldprep.training.cutoutsets.join_cutouts` writes,
         ``split.csv`` (each field's half and block), ``fields.csv`` (all fields given, and what became of their
         objects), ``failures.csv``, ``preparation.json`` and the report.
     asked : Asked

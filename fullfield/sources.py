@@ -14,8 +14,8 @@ from fieldprep.errors import FullfieldError, InputError, UsageError
 from fieldprep.field import Field
 from fieldprep.fitsfile import is_fits, split_extension
 from fieldprep.picturefile import is_picture
-from fieldprep.positions import parse_position
 from fieldprep.readers import field_name, sdss_id
+from fieldprep.surveys.positions import parse_position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from fieldprep.catalogues import NO_COLUMNS, read_catalogue
-from fieldprep.download import cache_folder
 from fieldprep.errors import InputError
 from fieldprep.fitsfile import split_extension
+from fieldprep.surveys.download import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,8 +156,8 @@ def fetch_catalogue(catalogue: str, place: Place, folder: Path) -> Path:
     fieldprep.errors.InputError
         If it cannot be had.
     """
-    from fieldprep.sdss import catalogue_on, parse_sdss  # noqa: PLC0415 -- a file needs no client of a service
-    from fieldprep.vizier import fetch_table  # noqa: PLC0415 -- as above
+    from fieldprep.surveys.sdss import catalogue_on, parse_sdss  # noqa: PLC0415 -- a file needs no client of a service
+    from fieldprep.surveys.vizier import fetch_table  # noqa: PLC0415 -- as above
 
     if catalogue == SDSS and place.sdss_id:
         return parse_sdss(f"sdss:{place.sdss_id}")[0].fetch_catalogue(folder)

@@ -30,9 +30,9 @@ def test_the_shipped_detector_finds_the_sample_galaxies(sample):
     field, truth = sample
     detector = Detector.load("galaxy")
     scores = score([Scene(detector.detect(field), truth, field.shape)], detector.card.confidence, limits=(20.5, 21))
-    # 23 of 25 and 23 of 24 when these weights were shipped; a platform's rounding may move one across the threshold
-    assert scores["limits"]["20.5"]["completeness"]["k"] >= 21
-    assert scores["limits"]["20.5"]["purity"]["value"] >= 0.85
+    # 29 of 30 and 29 of 38 when this field was made; a platform's rounding may move one across the threshold
+    assert scores["limits"]["20.5"]["completeness"]["k"] >= 27
+    assert scores["limits"]["20.5"]["purity"]["value"] >= 0.7
     assert scores["unmatched"]["value"] < 0.05
 
 

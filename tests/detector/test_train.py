@@ -12,8 +12,8 @@ from fieldprep import Field
 from fieldprep.boxes import petrosian_boxes
 from fieldprep.catalogues import Sources
 from fieldprep.errors import InputError
-from fieldprep.recipes import RECIPES
-from fieldprep.trainingsets import write_training_set
+from fieldprep.training.recipes import RECIPES
+from fieldprep.training.trainingsets import write_training_set
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("ultralytics")

@@ -25,8 +25,8 @@ from fieldprep.boxes import (
 )
 from fieldprep.catalogues import Sources
 from fieldprep.errors import InputError
-from fieldprep.recipes import RECIPES
-from fieldprep.trainingsets import write_training_set
+from fieldprep.training.recipes import RECIPES
+from fieldprep.training.trainingsets import write_training_set
 
 one_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 
-from fieldprep import trainingsets
 from fieldprep.boxes import read_yolo
 from fieldprep.errors import InputError, OutputError, UsageError
-from fieldprep.recipes import RECIPES
+from fieldprep.training import trainingsets
+from fieldprep.training.recipes import RECIPES
 from fullfield import preparation, sets
 from fullfield.preparation import Asked, named_recipe, parse_empty, prepare_field
 from fullfield.sets import Division, prepare_set, read_names

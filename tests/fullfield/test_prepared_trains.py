@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fieldprep import Field
-from fieldprep.recipes import RECIPES
+from fieldprep.training.recipes import RECIPES
 from fullfield import preparation
 from fullfield.preparation import Asked
 from fullfield.sets import Division, prepare_set

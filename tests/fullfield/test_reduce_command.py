@@ -102,7 +102,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(raw, tmp_path):
 
 def test_without_the_extra_the_hint_is_how_to_get_it(raw, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ccdproc", None)
-    for name in [name for name in sys.modules if name in {"fieldprep.exposures", "fieldprep.reduction"}]:
+    for name in [
+        name for name in sys.modules if name in {"fieldprep.reduction.exposures", "fieldprep.reduction.reduce"}
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "argv", ["fullfield", "reduce", str(raw), "--out", str(tmp_path / "out")])
     with pytest.raises(SystemExit) as stop:

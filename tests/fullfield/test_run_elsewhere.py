@@ -14,7 +14,7 @@ from mast_archive import DOWNLOAD, INVOKE
 from misbehaving import meets
 from sky_fixtures import COLOUR, F105W, F160W, VISIT, at
 
-from fieldprep.positions import parse_position
+from fieldprep.surveys.positions import parse_position
 from fullfield.catalogue import read_parquet
 
 NAME = VISIT.replace("_{}", "")  # of both filters of the visit together

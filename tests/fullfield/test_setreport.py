@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from fieldprep.boxes import read_yolo
-from fieldprep.cutoutsets import CutoutRecipe
-from fieldprep.recipes import RECIPES
+from fieldprep.training.cutoutsets import CutoutRecipe
+from fieldprep.training.recipes import RECIPES
 from fullfield.drawing import BOX
 from fullfield.preparation import Asked
 from fullfield.setreport import SIDE_PX, page_of_boxes, page_of_stamps

@@ -5,7 +5,7 @@ import os
 from contextlib import contextmanager
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["fieldprep.sdss"])
+_CONTEXT.set_forkserver_preload(["fieldprep.surveys.sdss"])
 
 
 def _run(environment, sas_baseurl, calls):

@@ -9,7 +9,7 @@ from cutout_services import FILENAMES, HIPS, LEGACY, MOC, CutoutServices, Sky
 from mast_archive import Archive, hst_mosaic
 
 from fieldprep.fitsfile import read_planes
-from fieldprep.services import conf
+from fieldprep.surveys.services import conf
 
 VISIT = "hst_11563_01_wfc3_ir_{}_ib5x01"
 F105W, F160W = VISIT.format("f105w"), VISIT.format("f160w")

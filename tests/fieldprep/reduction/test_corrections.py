@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from fieldprep.exposures import Reduction
-from fieldprep.reduction import reduce_exposures
+from fieldprep.reduction.exposures import Reduction
+from fieldprep.reduction.reduce import reduce_exposures
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from astropy.io import fits
 
 from fieldprep.errors import InputError, UsageError
-from fieldprep.exposures import Reduction, raw_files, read_counts, read_exposure
-from fieldprep.rawheaders import kind_of
+from fieldprep.reduction.exposures import Reduction, raw_files, read_counts, read_exposure
+from fieldprep.reduction.rawheaders import kind_of
 
 COUNTS = np.arange(30 * 40, dtype=np.uint16).reshape(30, 40)
 

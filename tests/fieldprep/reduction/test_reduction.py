@@ -6,9 +6,9 @@ from astropy.io import fits
 from astropy.stats import mad_std
 
 from fieldprep import Field
-from fieldprep.calibration import BAD_PIXEL, COSMIC_RAY, SATURATED
-from fieldprep.exposures import Reduction
-from fieldprep.reduction import reduce_exposures
+from fieldprep.reduction.calibration import BAD_PIXEL, COSMIC_RAY, SATURATED
+from fieldprep.reduction.exposures import Reduction
+from fieldprep.reduction.reduce import reduce_exposures
 
 
 @pytest.fixture(scope="module")

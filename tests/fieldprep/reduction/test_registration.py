@@ -3,8 +3,8 @@ import pytest
 from astropy.io import fits
 
 from fieldprep.errors import InputError
-from fieldprep.reduction import reduce_exposures
-from fieldprep.registration import Stars, find_stars, place
+from fieldprep.reduction.reduce import reduce_exposures
+from fieldprep.reduction.registration import Stars, find_stars, place
 
 SHAPE = (240, 280)
 

@@ -7,7 +7,7 @@ from astropy.nddata import CCDData
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldprep.stacking import clipped_mean
+from fieldprep.reduction.stacking import clipped_mean
 
 
 def normal(n, shape=(60, 70), sigma=2.0, seed=0):
@@ -85,7 +85,7 @@ def test_the_median_of_flats_is_less_moved_by_the_wings_of_stars():
 def test_blocks_of_rows_do_not_show(monkeypatch):
     values, variances = normal(4)
     whole = clipped_mean(values, variances, share=0.1)
-    monkeypatch.setattr("fieldprep.stacking.BLOCK_BYTES", 1)
+    monkeypatch.setattr("fieldprep.reduction.stacking.BLOCK_BYTES", 1)
     for one, other in zip(whole, clipped_mean(values, variances, share=0.1), strict=True):
         assert np.array_equal(one, other)
 

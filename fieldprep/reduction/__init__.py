@@ -1,0 +1,1 @@
+"""Raw CCD exposures to calibrated, stacked frames."""

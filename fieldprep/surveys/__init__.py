@@ -1,0 +1,1 @@
+"""What the surveys' services have, fetched, verified and kept."""

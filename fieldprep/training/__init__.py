@@ -1,0 +1,1 @@
+"""Training sets and cutout sets, from fields and their catalogues."""
