@@ -106,9 +106,9 @@ def _place(text: str) -> Position | None:
 
 
 def _in_range(ra: float, dec: float, text: str) -> Position:
-    if not (0 <= ra < 360 and -90 <= dec <= 90):
-        raise UsageError(f"{text}: right ascension goes from 0 to below 360 degrees, declination from -90 to 90")
-    return Position(ra, dec)
+    if not (0 <= ra <= 360 and -90 <= dec <= 90):
+        raise UsageError(f"{text}: right ascension goes from 0 to 360 degrees, declination from -90 to 90")
+    return Position(ra % 360, dec)  # 360 is what rounding makes of a little less
 
 
 def _size(sized: re.Match[str], text: str) -> float:
