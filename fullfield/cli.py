@@ -29,11 +29,18 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="FITS file, folder of band files, folder of such folders, JPEG/PNG/TIFF, or a list (CSV, ECSV, "
-        "Parquet with a column 'source').",
+        help="FITS file, folder of band files, folder of such folders, JPEG/PNG/TIFF; sdss:RUN-CAMCOL-FIELD, a "
+        "position ('229.54 +42.76') or name, mast:OBSERVATION, hips:SURVEY@POSITION SIZE, legacy:POSITION SIZE, "
+        "ps1:POSITION SIZE; or a list of those (CSV, ECSV, Parquet with a column 'source').",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
+Columns = Annotated[
+    str, typer.Option(help="The catalogue's columns where they are not found by themselves, as in ra=RAJ2000,x=X.")
+]
+Radius = Annotated[
+    str | None, typer.Option(help="What its radius is: petrosian, kron, half-light, or fixed:ARCSEC for all.")
+]
 
 
 @app.command()
@@ -42,7 +49,8 @@ def run(
     out: Out,
     detector: Annotated[str, typer.Option(help="Weights: a shipped name, or the path of an .onnx.")] = "galaxy",
     variant: Annotated[
-        str | None, typer.Option(help="Picture to look at: N, L, LH, S, SH or Q (default: the card's).")
+        str | None,
+        typer.Option(help="Picture to look at: N, L, LH, S, SH, Q, LIN, LOG, GAM or MAT (default: the card's)."),
     ] = None,
     bands: Annotated[str | None, typer.Option(help="Bands for red, green, blue, as in i,r,g.")] = None,
     classifiers: Annotated[
@@ -53,6 +61,12 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; the cores are shared among them.")] = 1,
     pictures: Annotated[bool, typer.Option(help="Write the annotated picture of each field.")] = True,
+    frames: Annotated[
+        Path | None, typer.Option(help="Folder for the files of a survey's fields (default: the user's cache).")
+    ] = None,
+    keep_frames: Annotated[
+        bool, typer.Option("--keep-frames/--drop-frames", help="Whether those files stay once the field is done.")
+    ] = True,
 ) -> None:
     """
     Find the galaxies of fields: catalogue and pictures into --out.
@@ -61,6 +75,8 @@ def run(
     is missing, and only that.
 
     Example: fullfield run frames/003184-2-0169 --out out
+
+    Example: fullfield run sdss:3184-2-169 "NGC 6976" "229.54 +42.76" --out out --workers 4
     """
     from detector.cards import Card  # noqa: PLC0415 -- as below
     from detector.detect import weights_path  # noqa: PLC0415 -- as below
@@ -83,6 +99,8 @@ def run(
         confidence=card.confidence if confidence is None else confidence,
         bands=chosen,
         pictures=pictures,
+        frames=frames,
+        keep_frames=keep_frames,
     )
     with _Progress() as progress:
         summary = run_batch(sources, out, request, workers=workers, progress=progress)
@@ -106,32 +124,124 @@ def run(
 
 
 @app.command()
-def prepare(
+def fetch(
     sources: Sources,
     out: Out,
     catalogue: Annotated[
-        str, typer.Option(help="A catalogue file, or the name of a file in each field's folder.")
+        str | None, typer.Option(help="Put a catalogue beside each field: 'sdss' or 'vizier:TABLE'.")
+    ] = None,
+) -> None:
+    """
+    Fetch and verify fields of the surveys, without running anything; the same command again does what is missing.
+
+    Example: fullfield fetch sdss:3184-2-169 --catalogue sdss --out frames
+    """
+    from fullfield.fetching import fetch_fields  # noqa: PLC0415 -- --help answers without loading it
+
+    with tqdm(unit="field", disable=None, file=sys.stderr) as bar:
+
+        def progress(name: str, total: int) -> None:
+            bar.total = total
+            bar.update(bool(name))
+
+        fetched = fetch_fields(sources, out, catalogue=catalogue, progress=progress)
+    for note in fetched.notes:
+        typer.echo(f"note: {note}", err=True)
+    for field, stage, error in fetched.failures:
+        typer.echo(f"failed: {field} ({stage}): {error}", err=True)
+    failed = f", {len(fetched.failures)} failed (see {out / 'failures.csv'})" if fetched.failures else ""
+    typer.echo(f"{len(fetched.fields)} field{'s' * (len(fetched.fields) != 1)}{failed}: {out}")
+    if fetched.failures:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def prepare(
+    sources: Sources,
+    out: Out,
+    recipe: Annotated[
+        str,
+        typer.Option(help="galaxies, galaxies-stars, T1 to T6 (AstroCV's sets), or cutouts (labelled stamps)."),
+    ] = "galaxies",
+    catalogue: Annotated[
+        str, typer.Option(help="A catalogue file, the name of one in each field's folder, 'sdss' or 'vizier:TABLE'.")
     ] = "catalogue.csv",
+    columns: Columns = "",
+    radius: Radius = None,
     validation: Annotated[
-        list[str], typer.Option("--validation", help="Name of a field kept for validation; may be repeated.")
+        list[str],
+        typer.Option("--validation", help="A field kept for validation (default: drawn); may be repeated."),
     ] = [],  # noqa: B006 -- typer's way of a repeatable option
+    validation_share: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of the fields drawn for validation, in blocks of sky.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
+    block: Annotated[float, typer.Option(min=0.01, max=50, help="Size of a block of sky in degrees.")] = 2.0,
+    fields: Annotated[
+        Path | None,
+        typer.Option(help="File that names the only fields to use, one a line (T1, T2, T6: in place of a draw)."),
+    ] = None,
     empty: Annotated[
         list[str],
         typer.Option("--empty", help="A field without galaxies, as NAME or NAME:X0:X1 (columns); may be repeated."),
     ] = [],  # noqa: B006 -- as above
-    variants: Annotated[str, typer.Option(help="Pictures made of each training field.")] = "N,L,LH,S,SH,Q",
+    variants: Annotated[str | None, typer.Option(help="Pictures made of each field (default: the recipe's).")] = None,
+    faintest: Annotated[
+        float | None, typer.Option(help="r magnitude of the faintest objects labelled (default: the recipe's).")
+    ] = None,
+    label: Annotated[str, typer.Option(help="Cutouts: a column of the catalogue, 'type' or 'votes'.")] = "type",
+    size: Annotated[
+        str, typer.Option(help="Cutouts: width, petrosian:FACTOR (of petroR90_r) or arcsec:WIDTH.")
+    ] = "petrosian:4.24",
+    pixels: Annotated[int, typer.Option(min=8, help="Cutouts: side in pixels.")] = 128,
+    floats: Annotated[bool, typer.Option("--floats", help="Cutouts: the bands' flux too, as NumPy files.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; the cores are shared among them.")] = 1,
+    frames: Annotated[
+        Path | None, typer.Option(help="Folder for the files of a survey's fields (default: the user's cache).")
+    ] = None,
 ) -> None:
     """
-    Cut fields and their catalogues into a training set that ultralytics reads as it is.
+    Make a training set that ultralytics reads as it is, or labelled cutouts, of fields and their catalogues.
+
+    Fields are shared out by blocks of sky; a field that fails or has no catalogue is recorded and left out. The same
+    command after a stop does what is missing.
 
     Example: fullfield prepare frames --catalogue catalogue.csv --validation 001043-5-0025 --out set
-    """
-    from fullfield.preparation import prepare_training_set  # noqa: PLC0415 -- --help answers without loading it
 
-    counts = prepare_training_set(
-        sources, out, catalogue=catalogue, validation=validation, empty=empty, variants=variants.split(",")
+    Example: fullfield prepare frames --recipe T4 --workers 4 --out T4
+
+    Example: fullfield prepare frames --recipe cutouts --label type --size arcsec:20 --out stamps
+    """
+    from fieldprep.catalogues.columns import parse_columns  # noqa: PLC0415 -- --help answers without loading it
+    from fullfield.preparation import Asked, named_recipe, parse_empty  # noqa: PLC0415 -- as above
+    from fullfield.sets import Division, prepare_set, read_names  # noqa: PLC0415 -- as above
+
+    asked = Asked(
+        named_recipe(
+            recipe,
+            variants=tuple(variants.split(",")) if variants else None,
+            faintest=faintest,
+            cutouts={"label": label, "size": size, "pixels": pixels, "floats": floats},
+        ),
+        catalogue,
+        parse_columns(columns),
+        radius,
+        dict(parse_empty(text) for text in empty),
+        frames,
     )
-    typer.echo(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()) + f": {out}")
+    division = Division(validation, validation_share, seed, block, read_names(fields) if fields else None)
+    with _Progress() as progress:
+        made = prepare_set(sources, out, asked, division, workers=workers, progress=progress)
+    for note in made.notes:
+        typer.echo(f"note: {note}", err=True)
+    for name, reason in made.left_out.items():
+        typer.echo(f"left out: {name}: {reason}", err=True)
+    for failure in made.failures:
+        typer.echo(f"failed: {failure.field}: {failure.error}", err=True)
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in made.counts.items())
+    typer.echo(f"{counts}: {out} (look at {out / 'report.html'})")
+    if made.failures:
+        raise typer.Exit(FAILED)
 
 
 train_app = typer.Typer(help="Train a network (needs the train extra).", no_args_is_help=True)
@@ -168,41 +278,134 @@ def train_detector(
 def evaluate_run(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
     truth: Annotated[
-        str, typer.Option(help="A catalogue, or the name of one beside each field's frames, as catalogue.csv.")
+        str,
+        typer.Option(
+            help="A catalogue, the name of one beside each field's frames (as catalogue.csv), sdss or vizier:TABLE."
+        ),
     ],
+    columns: Columns = "",
+    radius: Radius = None,
 ) -> None:
     """
     Score a run against a catalogue: completeness, purity, IoU, AP by magnitude; also evaluation.json.
 
     Example: fullfield evaluate run out --truth catalogue.csv
     """
-    from fullfield import evaluation  # noqa: PLC0415 -- --help answers without loading it
+    from fieldprep.catalogues.columns import parse_columns  # noqa: PLC0415 -- --help answers without loading it
+    from fullfield import evaluation  # noqa: PLC0415 -- as above
 
-    typer.echo(evaluation.as_text(evaluation.evaluate_run(folder, truth)))
+    result = evaluation.evaluate_run(folder, truth, columns=parse_columns(columns), radius=radius)
+    typer.echo(evaluation.as_text(result))
 
 
 @app.command()
 def simulate(
     out: Out,
-    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same field.")],
-    shape: Annotated[str, typer.Option(help="Rows and columns.")] = "1489x2048",
+    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same field.")],
+    number: Annotated[int, typer.Option(min=1, help="Fields; more than one go into OUT/NAME-0001 and on.")] = 1,
+    shape: Annotated[str | None, typer.Option(help="Rows and columns (default: 1489x2048).")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Folder of a real field: its grid, noise, PSF and counts are taken.")
+    ] = None,
+    crowding: Annotated[float | None, typer.Option(min=0, help="Factor on the density of stars.")] = None,
+    cluster: Annotated[int | None, typer.Option(min=0, help="Stars of a globular cluster in the middle.")] = None,
+    arcs: Annotated[int | None, typer.Option(min=0, help="Lensed galaxies around a group.")] = None,
+    shear: Annotated[float | None, typer.Option(min=0, max=0.95, help="Reduced shear of the arcs (0.5).")] = None,
+    artefacts: Annotated[
+        str | None,
+        typer.Option(
+            help="Of saturation, bleed, spike, halo, trail, cosmic_ray, hot_pixels; all; or none (default: the first, "
+            "third and fourth; with --into, none)."
+        ),
+    ] = None,
+    into: Annotated[Path | None, typer.Option(help="Folder of a real field to add galaxies to.")] = None,
+    galaxies: Annotated[int | None, typer.Option(min=1, help="With --into: how many (50).")] = None,
+    magnitudes: Annotated[str | None, typer.Option(help="With --into: range of r, evenly drawn (17:22).")] = None,
+    sizes: Annotated[
+        str | None, typer.Option(help="With --into: range of half-light radii in arcsec (default: as at that r).")
+    ] = None,
+    placing: Annotated[str | None, typer.Option(help="With --into: random or grid (random).")] = None,
+    avoid: Annotated[bool | None, typer.Option("--avoid", help="With --into: keep clear of what is there.")] = None,
 ) -> None:
     """
-    Render an SDSS-like field with exact truth (needs the train extra).
+    Render fields with exact truth, or add galaxies to a real one (needs the train extra).
+
+    A field that is there already is not rendered again.
 
     Example: fullfield simulate --out simulated --seed 7
     """
     try:
-        from fieldprep.simulate import write_field  # noqa: PLC0415 -- needs the train extra
+        from fullfield.simulation import inject_fields, simulate_fields  # noqa: PLC0415 -- needs the train extra
     except ImportError as error:
         raise UsageError(
             f'simulation needs more than the base install ({error}); pip install "fullfield[train]"'
         ) from error
-    rows, _, columns = shape.partition("x")
-    if not (rows.isdigit() and columns.isdigit()):
-        raise UsageError(f"--shape wants rows x columns, as in 1489x2048; got {shape}")
-    folder = write_field(out, seed=seed, shape=(int(rows), int(columns)))
-    typer.echo(f"simulated: {folder}")
+    whole = {"shape": shape, "like": like, "crowding": crowding, "cluster": cluster, "arcs": arcs, "shear": shear}
+    added = {"galaxies": galaxies, "magnitudes": magnitudes, "sizes": sizes, "placing": placing, "avoid": avoid}
+    given: dict[str, Any] = {k: v for k, v in (whole if into is None else added).items() if v is not None}
+    astray = [f"--{name}" for name, value in (added if into is None else whole).items() if value is not None]
+    if astray:
+        raise UsageError(f"{', '.join(astray)} {'wants' if into is None else 'does not go with'} --into")
+    if into is None:
+        notes = simulate_fields(out, seed=seed, number=number, artefacts=artefacts, **given)
+    else:
+        notes = inject_fields(out, into, seed=seed, number=number, artefacts=artefacts, **given)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"simulated: {out}")
+
+
+@app.command()
+def reduce(
+    raw: Annotated[
+        list[Path], typer.Argument(metavar="RAW...", help="Raw exposures: folders, or FITS files; sorted by header.")
+    ],
+    out: Out,
+    gain: Annotated[float | None, typer.Option(min=0.001, help="Electrons a count (default: EGAIN or GAIN).")] = None,
+    read_noise: Annotated[float | None, typer.Option(min=0.001, help="Electrons (default: RDNOISE).")] = None,
+    saturation: Annotated[
+        float | None, typer.Option(help="Counts (default: SATURATE, else the largest the file can hold).")
+    ] = None,
+    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="Subtract a bias.")] = True,
+    dark: Annotated[bool, typer.Option("--dark/--no-dark", help="Subtract a dark.")] = True,
+    flat: Annotated[bool, typer.Option("--flat/--no-flat", help="Divide by a flat.")] = True,
+    cosmic_rays: Annotated[bool, typer.Option("--cosmic-rays/--no-cosmic-rays", help="Find cosmic rays.")] = True,
+    temperature_tolerance: Annotated[
+        float, typer.Option(min=0, help="Degrees by which a dark may differ from an exposure.")
+    ] = 2.0,
+) -> None:
+    """
+    Reduce raw CCD exposures: one calibrated, stacked frame for each object and filter (needs the reduce extra).
+
+    Bias, dark and flat frames are found among RAW by their headers; frames.csv says what became of each file.
+
+    Example: fullfield reduce night --out reduced && fullfield run reduced/M_51 --out out
+    """
+    try:
+        from fieldprep.reduction.exposures import Reduction  # noqa: PLC0415 -- needs the reduce extra
+        from fieldprep.reduction.reduce import reduce_exposures  # noqa: PLC0415 -- as above
+    except ImportError as error:
+        raise UsageError(
+            f'reduction needs more than the base install ({error}); pip install "fullfield[reduce]"'
+        ) from error
+    steps = Reduction(gain, read_noise, saturation, bias, dark, flat, cosmic_rays, temperature_tolerance)
+    with tqdm(unit="exposure", disable=None, file=sys.stderr) as bar:
+
+        def progress(name: str, total: int) -> None:
+            bar.total = total
+            bar.set_postfix_str(name, refresh=False)
+            bar.update()
+
+        reduced = reduce_exposures(raw, out, steps, progress=progress)
+    for note in reduced.notes:
+        typer.echo(f"note: {note}", err=True)
+    for _, reason in reduced.failures:
+        typer.echo(f"failed: {reason}", err=True)
+    failed = f", failed files: {len(reduced.failures)}" if reduced.failures else ""
+    frames = ", ".join(str(path) for path in reduced.frames) or "no frame"
+    typer.echo(f"reduced: {frames}{failed} (see {out / 'frames.csv'})")
+    if reduced.failures:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

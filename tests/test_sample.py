@@ -47,7 +47,7 @@ def test_sample_galaxies_lie_where_the_truth_says(sample):
 
 def test_the_simulation_still_makes_the_sample():
 
-    simulate = pytest.importorskip("fieldprep.simulate").simulate
+    simulate = pytest.importorskip("fieldprep.simulation.simulate").simulate
 
     folder = resources.find("datasets", "sample")
     card = json.loads((folder / "card.json").read_text())
