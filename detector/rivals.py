@@ -10,9 +10,10 @@ import sep
 
 from detector.detections import Detections
 from fieldprep.boxes import clip_boxes, petrosian_boxes
+from fieldprep.sky import dithered, narrowest_quarter
 
 if TYPE_CHECKING:
-    from fieldprep.field import Field, FloatImage
+    from fieldprep.field import Field
 
 DETECT_SIGMA = 1.5
 LEAST_PIXELS = 5
@@ -52,7 +53,7 @@ def sep_detect(field: Field, band: str | None = None, *, extended: float = EXTEN
     image = field.bands[name]
     missing = ~np.isfinite(image)
     data = np.where(missing, np.float32(0), image)
-    background = sep.Background(_dithered(data), mask=missing)
+    background = sep.Background(dithered(data), mask=missing)
     data -= background.back()
     objects = sep.extract(
         data, DETECT_SIGMA, err=background.globalrms, mask=missing, minarea=LEAST_PIXELS, segmentation_map=False
@@ -67,29 +68,12 @@ def sep_detect(field: Field, band: str | None = None, *, extended: float = EXTEN
     )
     half, _ = sep.flux_radius(data, x, y, 6.0 * objects["a"], 0.5, normflux=flux, mask=missing, subpix=5)
     bright = (objects["flux"] > 40 * background.globalrms * np.sqrt(objects["npix"])) & (half > 0.5)
-    stellar = _mode(half[bright]) if bright.sum() >= 8 else float(np.median(half))
+    stellar = narrowest_quarter(half[bright]) if bright.sum() >= 8 else float(np.median(half))
     galaxy = half > extended * stellar
     boxes = petrosian_boxes(
         x, y, KRON_FACTOR * kron * objects["a"] / 1.05, objects["b"] / objects["a"], np.degrees(objects["theta"])
     )
     return _as_detections(clip_boxes(boxes[galaxy], field.shape), objects["flux"][galaxy])
-
-
-def _dithered(data: FloatImage) -> FloatImage:
-    """Data with a uniform dither of one count: SDSS frames are quantised, which jolts the mode of the sky."""
-    steps = np.diff(np.unique(data[:64]))
-    step = float(np.median(steps)) if len(steps) else 0.0
-    dither = np.random.default_rng(0).uniform(-0.5, 0.5, data.shape) * step
-    return (data + dither).astype(np.float32)
-
-
-def _mode(values: FloatImage) -> float:
-    """Middle of the narrowest interval that holds a quarter of the values."""
-    ordered = np.sort(values)
-    quarter = max(2, len(ordered) // 4)
-    widths = ordered[quarter - 1 :] - ordered[: len(ordered) - quarter + 1]
-    start = int(np.argmin(widths))
-    return float(ordered[start : start + quarter].mean())
 
 
 def _as_detections(boxes: npt.NDArray[Any], flux: npt.NDArray[Any]) -> Detections:

@@ -11,7 +11,7 @@ from fieldprep import Field, resources
 from fieldprep.variants import TRAINING_VARIANTS, picture
 
 HERE = Path(__file__).parent
-ROWS, COLUMNS = slice(560, 880), slice(60, 540)
+ROWS, COLUMNS = slice(230, 550), slice(20, 500)
 
 
 def variants() -> None:

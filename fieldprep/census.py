@@ -10,6 +10,8 @@ import numpy.typing as npt
 import sep
 from astropy.stats import sigma_clip
 
+from fieldprep.sky import dithered, narrowest_quarter
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -101,7 +103,7 @@ def census(image: npt.NDArray[np.float32]) -> Census:
     missing = ~np.isfinite(image)
     data = np.where(missing, np.float32(0), image).astype(np.float32)
     mesh = min(MESH_PX, *image.shape)
-    background = sep.Background(_dithered(data), mask=missing, bw=mesh, bh=mesh)
+    background = sep.Background(dithered(data), mask=missing, bw=mesh, bh=mesh)
     data -= background.back()
     data[missing] = 0
     # a crowded field overflows SEP's defaults, and stops
@@ -113,7 +115,9 @@ def census(image: npt.NDArray[np.float32]) -> Census:
     flux, half = _light(data, objects, segments, missing)
     strength = objects["flux"] / (background.globalrms * np.sqrt(np.maximum(objects["npix"], 1)))
     good = (strength > WELL_MEASURED) & (half > 0.5)
-    stellar = _mode(half[good]) if good.sum() >= 8 else float(np.median(half)) if len(half) else float("nan")
+    stellar = (
+        narrowest_quarter(half[good]) if good.sum() >= 8 else float(np.median(half)) if len(half) else float("nan")
+    )
     return Census(
         image=data,
         segments=segments,
@@ -175,20 +179,3 @@ def _light(
     flux, _, _ = sep.sum_ellipse(data, x, y, a, b, theta, 2.5 * kron, subpix=1, **own)
     half, _ = sep.flux_radius(data, x, y, 6.0 * a, 0.5, normflux=flux, subpix=5, **own)
     return flux, half
-
-
-def _dithered(data: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Data with a uniform dither of one count: SDSS frames are quantised, which jolts the mode of the sky."""
-    steps = np.diff(np.unique(data[:64]))
-    step = float(np.median(steps)) if len(steps) else 0.0
-    dither = np.random.default_rng(0).uniform(-0.5, 0.5, data.shape) * step
-    return (data + dither).astype(np.float32)
-
-
-def _mode(values: Floats) -> float:
-    """Middle of the narrowest interval that holds a quarter of the values."""
-    ordered = np.sort(values)
-    quarter = max(2, len(ordered) // 4)
-    widths = ordered[quarter - 1 :] - ordered[: len(ordered) - quarter + 1]
-    start = int(np.argmin(widths))
-    return float(ordered[start : start + quarter].mean())

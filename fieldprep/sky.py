@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from astropy.stats import mad_std, sigma_clip
 
 if TYPE_CHECKING:
@@ -49,3 +50,32 @@ def sky_level_and_noise(image: FloatImage, mask: BoolImage | None = None) -> tup
     if noise == 0:  # an 8-bit picture whose sky is one gray level
         noise = float(np.std(clipped)) or 1.0
     return level, noise
+
+
+def dithered(image: FloatImage) -> FloatImage:
+    """
+    Image with a uniform dither of one count, for estimators of the sky's mode.
+
+    Parameters
+    ----------
+    image : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        SDSS frames are quantised at a fifth of the sky noise, which makes the mode jump from mesh to mesh.
+
+    Returns
+    -------
+    2D float32 `~numpy.ndarray`, shape (ny, nx)
+        The same dither for the same image.
+    """
+    steps = np.diff(np.unique(image[:64]))
+    step = float(np.median(steps)) if len(steps) else 0.0
+    dither = np.random.default_rng(0).uniform(-0.5, 0.5, image.shape) * step
+    return (image + dither).astype(np.float32)
+
+
+def narrowest_quarter(values: npt.NDArray[np.floating]) -> float:
+    """Middle of the narrowest interval that holds a quarter of the values, of which there are two or more."""
+    ordered = np.sort(values)
+    quarter = max(2, len(ordered) // 4)
+    widths = ordered[quarter - 1 :] - ordered[: len(ordered) - quarter + 1]
+    start = int(np.argmin(widths))
+    return float(ordered[start : start + quarter].mean())

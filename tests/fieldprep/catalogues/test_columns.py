@@ -16,7 +16,7 @@ from fieldprep.catalogues import as_catalogue, read_catalogue, sources_on_field
 from fieldprep.catalogues.columns import parse_columns
 from fieldprep.catalogues.radii import FROM_FITTED_HALF, FROM_HALF, FROM_KRON, KRON_APERTURE
 from fieldprep.errors import InputError, UsageError
-from fieldprep.growth import Growth
+from fieldprep.simulation.growth import Growth
 
 SHAPE = (100, 120)
 # UCDs of a catalogue whose names say nothing
