@@ -6,18 +6,18 @@ import dataclasses
 import hashlib
 import shutil
 import time
-import traceback
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from detector.detect import FLOOR, Detector
-from fieldprep.errors import FullfieldError, InputError, OutputError, UsageError, one_line
+from fieldprep.errors import InputError, OutputError
 from fieldprep.picturefile import is_picture
 from fieldprep.surveys.download import cache_folder
 from fieldprep.variants import picture
 from fullfield.catalogue import catalogue_table, write_parquet
 from fullfield.drawing import draw_detections, write_png
+from fullfield.processes import told
 from fullfield.truths import Place
 
 if TYPE_CHECKING:
@@ -138,15 +138,8 @@ def run_field(source: Source, request: Request, out: Path) -> Outcome:
     outcome = Outcome(source.name)
     try:
         _run(source, request, out, outcome)
-    except (OutputError, UsageError):
-        raise
-    except FullfieldError as error:
-        outcome.error = one_line(error)
-    except MemoryError:
-        outcome.error = f"{source.label}: not enough memory for a field of this size; use fewer --workers"
     except Exception as error:  # noqa: BLE001 -- a batch of a million fields survives our own mistakes too
-        outcome.error = f"{source.label}: unexpected {type(error).__name__}: {one_line(error)}; please report it"
-        outcome.details = traceback.format_exc()
+        outcome.error, outcome.details = told(error, source.label)
     return outcome
 
 

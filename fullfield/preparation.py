@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import traceback
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fieldprep.catalogues import NothingHereError, Sources, sources_on_field
-from fieldprep.errors import FullfieldError, InputError, OutputError, UsageError, one_line
+from fieldprep.errors import InputError, OutputError, UsageError, one_line
 from fieldprep.surveys.download import cache_folder
 from fieldprep.training.cutoutsets import CutoutRecipe, write_cutouts
 from fieldprep.training.recipes import Recipe, recipe_named
@@ -26,6 +25,7 @@ from fieldprep.training.splits import footprint_of
 from fieldprep.training.trainingsets import write_field
 from fullfield.centring import centre_errors
 from fullfield.pipeline import frames_folder
+from fullfield.processes import told
 from fullfield.truths import Place, catalogue_file, catalogue_of_field
 
 if TYPE_CHECKING:
@@ -165,15 +165,8 @@ def prepare_field(source: Source, asked: Asked, out: Path) -> Outcome:
     outcome = Outcome(source.name)
     try:
         _prepare(source, asked, out)
-    except (OutputError, UsageError):
-        raise
-    except FullfieldError as error:
-        outcome.error = one_line(error)
-    except MemoryError:
-        outcome.error = f"{source.label}: not enough memory for a field of this size; use fewer --workers"
     except Exception as error:  # noqa: BLE001 -- many fields survive our own mistake with one
-        outcome.error = f"{source.label}: unexpected {type(error).__name__}: {one_line(error)}; please report it"
-        outcome.details = traceback.format_exc()
+        outcome.error, outcome.details = told(error, source.label)
     return outcome
 
 

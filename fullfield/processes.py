@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import traceback
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import cv2
 
 from fieldprep.cores import THREADS, cores
+from fieldprep.errors import FullfieldError, OutputError, UsageError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,6 +73,39 @@ def outcomes(
                 raise
         for item in broken:
             yield item, _alone(task, item, died)
+
+
+def told(error: Exception, label: str) -> tuple[str, str]:
+    """
+    Why an item failed, for its record: many items survive the fault of one, ours included.
+
+    Parameters
+    ----------
+    error : Exception
+        What was raised.
+    label : str
+        What to call the item.
+
+    Returns
+    -------
+    reason : str
+        One line.
+    details : str
+        Traceback of an error that is ours, not the input's; else empty.
+
+    Raises
+    ------
+    fieldprep.errors.OutputError, fieldprep.errors.UsageError
+        If the error is one of these, which no other item would survive either.
+    """
+    if isinstance(error, OutputError | UsageError):
+        raise error
+    if isinstance(error, FullfieldError):
+        return one_line(error), ""
+    if isinstance(error, MemoryError):
+        return f"{label}: not enough memory for a field of this size; use fewer --workers", ""
+    reason = f"{label}: unexpected {type(error).__name__}: {one_line(error)}; please report it"
+    return reason, "".join(traceback.format_exception(error))
 
 
 def _alone(task: Callable[[Item], Result], item: Item, died: Callable[[Item], Result]) -> Result:

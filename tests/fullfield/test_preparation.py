@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 
+from fieldprep import Field
 from fieldprep.boxes import read_yolo
 from fieldprep.errors import InputError, OutputError, UsageError
 from fieldprep.training import trainingsets
@@ -397,7 +398,7 @@ def test_the_command_refuses_what_makes_no_sense(three_fields, out, cli, words):
 
 
 def test_a_real_field_gives_the_same_labels_from_every_format(sdss_folder, sdss_field, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation.Field, "read", lambda *_, **__: sdss_field)  # read once: it is the same field
+    monkeypatch.setattr(Field, "read", lambda *_, **__: sdss_field)  # read once: it is the same field
     monkeypatch.setattr(trainingsets, "picture", lambda field, _: np.zeros((*field.shape, 3), np.uint8))
     table = Table.read(sdss_folder / "catalogue.csv")
     labels = {}

@@ -10,7 +10,6 @@ from pycocotools.cocoeval import COCOeval
 
 from fieldprep import Field
 from fieldprep.training.recipes import RECIPES
-from fullfield import preparation
 from fullfield.preparation import Asked
 from fullfield.sets import Division, prepare_set
 
@@ -30,7 +29,7 @@ def read_once(data):
     """Each real field is read once for all sets."""
     fields = {name: Field.read(data / "sdss" / name) for name in FIELDS}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation.Field, "read", lambda _, name: fields[name])
+        patch.setattr(Field, "read", lambda _, name: fields[name])
         yield
 
 
