@@ -17,9 +17,9 @@ from detector.evaluate import Scene, match, score
 from detector.pictures import PictureScene, read_reference, score_pictures
 from fieldprep.catalogues import NO_COLUMNS, NothingHereError, read_table, sources_on_field
 from fieldprep.errors import InputError
+from fieldprep.surveys.prefix import survey_of
 from fullfield.catalogue import read_parquet, write_json
 from fullfield.ledger import FIELDS_FILE
-from fullfield.sources import survey_of
 from fullfield.truths import Place, catalogue_file, catalogue_of_field
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from fieldprep.errors import FullfieldError, InputError, one_line
 from fieldprep.surveys.mast import parse_mast
 from fieldprep.surveys.positions import Position, parse_position, resolve_name
+from fieldprep.surveys.prefix import survey_of
 from fieldprep.surveys.sdss import fields_at, parse_sdss
 from fieldprep.surveys.skycutouts import parse_cutout
-from fullfield.sources import survey_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

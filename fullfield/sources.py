@@ -16,6 +16,7 @@ from fieldprep.fitsfile import is_fits, split_extension
 from fieldprep.picturefile import is_picture
 from fieldprep.readers import field_name, sdss_id
 from fieldprep.surveys.positions import parse_position
+from fieldprep.surveys.prefix import survey_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("run.json", "preparation.json")
 LIST_ENDINGS = (".csv", ".ecsv", ".parquet")
-_SURVEY = re.compile(r"^(sdss|mast|hips|legacy|ps1):", re.IGNORECASE)
 _NAME = re.compile(r"^[A-Za-z0-9][\w +.\-*\[\]]*$")  # of an object: no path, as far as one can tell
 
 
@@ -122,12 +122,6 @@ class Source:
         field = Field.read(list(self.paths), name=self.name)
         notes = [*field.notes, *(f"{self.name}: {note}" for note in self.notes)]
         return replace(field, provenance={**field.provenance, "notes": notes})
-
-
-def survey_of(text: str) -> str:
-    """Survey that a SOURCE names by its prefix, as in ``sdss:3184-2-169``; empty if none."""
-    match = _SURVEY.match(text)
-    return match[1].lower() if match else ""
 
 
 @dataclass(frozen=True)

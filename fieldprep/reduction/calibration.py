@@ -4,64 +4,25 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import ccdproc
 import cv2
 import numpy as np
-import numpy.typing as npt
 from astropy.convolution import Gaussian2DKernel, interpolate_replace_nans
 from astropy.utils.exceptions import AstropyUserWarning
 
+from fieldprep.reduction.calibrated import BAD_PIXEL, COSMIC_RAY, SATURATED, Calibrated
 from fieldprep.reduction.exposures import Exposure, read_counts
 from fieldprep.sky import sky_level_and_noise
 
 if TYPE_CHECKING:
     from fieldprep.field import BoolImage, FloatImage
-    from fieldprep.reduction.corrections import Corrections
-    from fieldprep.reduction.masters import Master
-
-FlagImage = npt.NDArray[np.uint8]
+    from fieldprep.reduction.masters import Corrections, Master
 
 EDGE_PX = 6
 SPILL_PX = 3  # by which saturated pixels are grown: they bloom, and resampling rings about their edge
-
-
-# bits of a mask: why a pixel is not to be used
-NO_DATA, SATURATED, BAD_PIXEL, COSMIC_RAY = (np.uint8(1 << bit) for bit in range(4))
-MASK_BITS = {"no exposure": NO_DATA, "saturated": SATURATED, "bad pixel": BAD_PIXEL, "cosmic ray": COSMIC_RAY}
-
-
-@dataclass(frozen=True, eq=False)
-class Calibrated:
-    """
-    An exposure in electrons a second.
-
-    Parameters
-    ----------
-    value : 2D float32 `~numpy.ndarray`, shape (ny, nx)
-        Sky subtracted. Bad pixels and cosmic rays hold what their neighbours suggest, saturated ones what they read.
-    variance : 2D float32 `~numpy.ndarray`, shape (ny, nx)
-        Of the exposure's own noise.
-    common_variance : 2D float32 `~numpy.ndarray`, shape (ny, nx)
-        Of the noise of the masters, the same in every exposure they correct.
-    flags : 2D uint8 `~numpy.ndarray`, shape (ny, nx)
-        Bits of `MASK_BITS`.
-    sky, noise : float
-        Level that was subtracted and its scatter.
-    wcs : `~astropy.wcs.WCS` or None
-        Of the exposure, trim followed.
-    """
-
-    value: FloatImage
-    variance: FloatImage
-    common_variance: FloatImage
-    flags: FlagImage
-    sky: float
-    noise: float
-    wcs: Any
 
 
 def calibrate(exposure: Exposure, corrections: Corrections, *, cosmic_rays: bool = True) -> Calibrated:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fieldprep.errors import InputError
-from fieldprep.reduction.masters import Master, combined, dark_frame, flat_frame
+from fieldprep.reduction.masters import Corrections, Master, combined, dark_frame, flat_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -17,34 +17,6 @@ if TYPE_CHECKING:
     from fieldprep.reduction.exposures import Exposure, Reduction
 
 SAME_EXPOSURE = 0.01  # share by which exposure times may differ and be called the same
-
-
-@dataclass(frozen=True, eq=False)
-class Corrections:
-    """
-    Masters that one exposure is corrected by.
-
-    Parameters
-    ----------
-    bias, dark, flat : Master or None
-        None where the correction is not to be made.
-    dark_scale : float
-        Factor to the dark; 0 without one.
-    """
-
-    bias: Master | None
-    dark: Master | None
-    flat: Master | None
-    dark_scale: float
-
-    @property
-    def names(self) -> str:
-        """What was used, in words."""
-        words = [master.name for master in (self.bias, self.flat) if master is not None]
-        if self.dark is not None:
-            scaled = "" if self.dark_scale == 1 else f" x {self.dark_scale:.4g}"
-            words.append(f"{self.dark.name}{scaled}")
-        return "; ".join(sorted(words))
 
 
 @dataclass

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fieldprep.field import BoolImage, FloatImage
-    from fieldprep.reduction.corrections import Corrections
 
 DEVIANT_SIGMA = 9.0  # a pixel that stands out of its neighbours by this is hot (dark) or dead (flat)
 DARKEST_FLAT = 0.1  # of the median: what the optics shade more than that is no image
@@ -74,6 +73,34 @@ class Master:
         if self.kind == "flat":
             return CCDData(np.where(self.bad, np.float32(1), self.image), unit="")
         return CCDData(self.image, unit="adu")
+
+
+@dataclass(frozen=True, eq=False)
+class Corrections:
+    """
+    Masters that one exposure is corrected by.
+
+    Parameters
+    ----------
+    bias, dark, flat : Master or None
+        None where the correction is not to be made.
+    dark_scale : float
+        Factor to the dark; 0 without one.
+    """
+
+    bias: Master | None
+    dark: Master | None
+    flat: Master | None
+    dark_scale: float
+
+    @property
+    def names(self) -> str:
+        """What was used, in words."""
+        words = [master.name for master in (self.bias, self.flat) if master is not None]
+        if self.dark is not None:
+            scaled = "" if self.dark_scale == 1 else f" x {self.dark_scale:.4g}"
+            words.append(f"{self.dark.name}{scaled}")
+        return "; ".join(sorted(words))
 
 
 def combined(

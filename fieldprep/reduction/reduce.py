@@ -23,7 +23,8 @@ import pandas as pd
 from astropy.io import fits
 
 from fieldprep.errors import InputError, OutputError, one_line
-from fieldprep.reduction.calibration import COSMIC_RAY, MASK_BITS, SATURATED, Calibrated, calibrate
+from fieldprep.reduction.calibrated import COSMIC_RAY, MASK_BITS, SATURATED, Calibrated
+from fieldprep.reduction.calibration import calibrate
 from fieldprep.reduction.corrections import Masters
 from fieldprep.reduction.exposures import Exposure, Reduction, raw_files, read_exposure, read_header
 from fieldprep.reduction.masters import master_hdus
@@ -100,7 +101,7 @@ def reduce_exposures(
         RAW folders and files; what each file is, its header tells.
     out : path
         Folder to write: ``OBJECT/OBJECT-FILTER.fits`` (electrons a second, sky subtracted; noise as ERR, bits of
-        `fieldprep.reduction.calibration.MASK_BITS` as MASK, exposures in each pixel as NSAMP), ``masters/``, and
+        `fieldprep.reduction.calibrated.MASK_BITS` as MASK, exposures in each pixel as NSAMP), ``masters/``, and
         ``frames.csv`` with a row for each file given.
     reduction : Reduction, optional
         What is done, and what the headers do not say.

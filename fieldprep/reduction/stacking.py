@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import sep
 
-from fieldprep.reduction.calibration import MASK_BITS, NO_DATA, SATURATED
+from fieldprep.reduction.calibrated import MASK_BITS, NO_DATA, SATURATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from fieldprep.field import FloatImage
-    from fieldprep.reduction.calibration import Calibrated, FlagImage
+    from fieldprep.reduction.calibrated import Calibrated, FlagImage
     from fieldprep.reduction.registration import Floats, Placement
 
 CLIP_SIGMA = 4.0
@@ -43,7 +43,7 @@ class Stack:
     error : 2D float32 `~numpy.ndarray`, shape (ny, nx)
         One-sigma noise of each pixel; NaN where ``mask`` is set.
     mask : 2D uint8 `~numpy.ndarray`, shape (ny, nx)
-        0 = usable, else why not, in bits of `fieldprep.reduction.calibration.MASK_BITS`. A pixel saturated in one
+        0 = usable, else why not, in bits of `fieldprep.reduction.calibrated.MASK_BITS`. A pixel saturated in one
         exposure is saturated: the others' mean there would favour those that happened to stay below.
     count : 2D uint16 `~numpy.ndarray`, shape (ny, nx)
         Exposures in each pixel.

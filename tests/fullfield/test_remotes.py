@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fieldprep.surveys.prefix import SURVEYS
+from fullfield import remotes
 from fullfield.sources import find_sources
 
 FIELD = "003184-2-0169"
@@ -159,3 +161,7 @@ def test_the_votes_of_the_survey_make_the_classes_of_astrocv(cli, survey, tmp_pa
     assert status == 0, err
     classes = np.concatenate([rows[:, 0] for rows in labels_of(tmp_path / "T3").values()])
     assert len(np.unique(classes)) >= 3
+
+
+def test_every_prefix_of_a_survey_has_its_client():
+    assert tuple(remotes._PARSERS) == SURVEYS

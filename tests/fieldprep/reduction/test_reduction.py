@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.stats import mad_std
 
 from fieldprep import Field
-from fieldprep.reduction.calibration import BAD_PIXEL, COSMIC_RAY, SATURATED
+from fieldprep.reduction.calibrated import BAD_PIXEL, COSMIC_RAY, SATURATED
 from fieldprep.reduction.exposures import Reduction
 from fieldprep.reduction.reduce import reduce_exposures
 
