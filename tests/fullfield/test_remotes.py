@@ -165,3 +165,12 @@ def test_the_votes_of_the_survey_make_the_classes_of_astrocv(cli, survey, tmp_pa
 
 def test_every_prefix_of_a_survey_has_its_client():
     assert tuple(remotes._PARSERS) == SURVEYS
+
+
+def test_workers_fetch_in_processes_of_their_own(run_spots, survey, tmp_path):
+    status, out, err = run_spots("sdss:3184-2-169", "sdss:1043-5-25", "sdss:99-1-99", "--workers", 2)
+    assert status == 1
+    assert out.startswith("2 fields,")
+    assert "000099-1-0099 (fetch)" in err
+    assert max(survey.served.values()) == 1
+    assert len(catalogue_rows(tmp_path / "out")["field"].unique()) == 2
