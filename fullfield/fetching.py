@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from fieldprep.errors import FullfieldError, OutputError, UsageError, one_line
 from fieldprep.surveys.download import patience
+from fieldprep.surveys.prefix import survey_of
+from fieldprep.surveys.sdss_footprint import FRAME_SHAPE
 from fullfield.catalogue import atomic
 from fullfield.ledger import FAILURES_FILE, write_failures
 from fullfield.sources import Source, find_sources
-from fullfield.truths import Place, fetch_catalogue, is_service
+from fullfield.truths import SDSS, Place, fetch_catalogue, is_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,12 +118,19 @@ def _fetch(source: Source, folder: Path, catalogue: str | None) -> tuple[list[Pa
         files = list(here.paths)
         if catalogue:
             stage = "catalogue"
-            files.append(fetch_catalogue(catalogue, Place.of(here.read()), folder))
+            files.append(fetch_catalogue(catalogue, _place(catalogue, here), folder))
     except OutputError:
         raise
     except FullfieldError as error:
         return [], (stage, one_line(error))
     return files, None
+
+
+def _place(catalogue: str, source: Source) -> Place:
+    """Where a field is; the survey's own catalogue of an SDSS field goes by its id, and no pixel need be read."""
+    if catalogue == SDSS and source.remote is not None and survey_of(source.key) == SDSS:
+        return Place(source.name, FRAME_SHAPE, None, source.remote.name)
+    return Place.of(source.read())
 
 
 def _write_fetched(out: Path, wanted: Sequence[Source], result: Fetched) -> None:

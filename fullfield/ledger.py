@@ -97,10 +97,7 @@ class Ledger:
         """Write ``failures.csv`` (field, stage, error), and ``errors.log`` where an error was ours."""
         rows = [(failure.field, failure.stage, failure.error) for failure in failures]
         write_failures(self.out / FAILURES_FILE, rows)
-        traces = [f"{failure.field}\n{failure.details}\n" for failure in failures if failure.details]
-        if traces:
-            with atomic(self.out / ERRORS_FILE) as temporary:
-                temporary.write_text("\n".join(traces))
+        write_traces(self.out / ERRORS_FILE, [(failure.field, failure.details) for failure in failures])
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         path = self.out / RUN_FILE
@@ -155,3 +152,20 @@ def write_failures(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:
         writer = csv.writer(handle)
         writer.writerow(("field", "stage", "error"))
         writer.writerows(rows)
+
+
+def write_traces(path: Path, traces: Sequence[tuple[str, str]]) -> None:
+    """
+    Write the tracebacks of errors that were ours; no file where there are none.
+
+    Parameters
+    ----------
+    path : path
+        The file, ``errors.log``.
+    traces : sequence of (str, str)
+        Field, traceback; the latter empty where the error was the input's.
+    """
+    texts = [f"{field}\n{details}\n" for field, details in traces if details]
+    if texts:
+        with atomic(path) as temporary:
+            temporary.write_text("\n".join(texts))

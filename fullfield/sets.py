@@ -26,7 +26,7 @@ from fieldprep.training.splits import LEFT_OUT, TRAIN, VALIDATION, Place, drawn_
 from fieldprep.training.trainingsets import join_fields
 from fieldprep.variants import VARIANTS
 from fullfield.catalogue import write_json
-from fullfield.ledger import ERRORS_FILE, FAILURES_FILE, FIELDS_FILE, write_failures
+from fullfield.ledger import ERRORS_FILE, FAILURES_FILE, FIELDS_FILE, write_failures, write_traces
 from fullfield.preparation import Asked, Outcome, prepare_field
 from fullfield.processes import outcomes
 from fullfield.setreport import write_report
@@ -321,9 +321,7 @@ def _write_tables(
     ]
     pd.DataFrame(rows).to_csv(out / SPLIT_FILE, index=False)
     write_failures(out / FAILURES_FILE, [(failure.field, "prepare", failure.error) for failure in failures])
-    details = [f"{failure.field}\n{failure.details}\n" for failure in failures if failure.details]
-    if details:
-        (out / ERRORS_FILE).write_text("\n".join(details))
+    write_traces(out / ERRORS_FILE, [(failure.field, failure.details) for failure in failures])
 
 
 def _notes(records: Sequence[FieldRecord]) -> list[str]:

@@ -17,6 +17,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, UnitSphericalRepresentation
 from astropy.table import Table
 
+from fieldprep.catalogues.places import footprint
 from fieldprep.surveys.download import NotThereError, write_whole
 from fieldprep.surveys.sdss_columns import (
     FLAGS,
@@ -116,10 +117,9 @@ def catalogue_on(name: str, wcs: WCS, shape: tuple[int, int], folder: Path, *, r
         return path
     what = f"SDSS catalogue of {name}"
     ny, nx = shape
-    edge_y, edge_x = np.meshgrid(np.linspace(-0.5, ny - 0.5, 9), np.linspace(-0.5, nx - 0.5, 9))
-    ra, dec, radius = _circle(*wcs.pixel_to_world_values(edge_x.ravel(), edge_y.ravel()))
+    centre, reach = footprint(wcs, shape)
     rest = (
-        f"FROM dbo.fGetNearbyObjEq({ra:.6f},{dec:.6f},{60 * radius + 0.01:.4f}) AS n "
+        f"FROM dbo.fGetNearbyObjEq({centre.ra.deg:.6f},{centre.dec.deg:.6f},{reach.arcmin:.4f}) AS n "
         "JOIN PhotoPrimary AS p ON p.objID=n.objID"
     )
     objects = query(PHOTO, rest, release=release, what=what)
