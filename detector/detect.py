@@ -142,7 +142,7 @@ class Detector:
         self, rgb: Picture, window: Window, shape: tuple[int, int], confidence: float, overlap: int
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Boxes (N, 4), scores (N,), classes (N,) of one window, in the field's pixels."""
-        xyxy, scores, class_id = decode(self.network(self._batch(rgb[window.rows, window.columns])), confidence)
+        xyxy, scores, class_id = decode(self.network(self._batch(rgb[window.rows, window.columns])), confidence, len(self.card.classes))
         xyxy += np.array([window.x0, window.y0, window.x0, window.y0]) - CORNER
         # clipped first: what two boxes of one galaxy differ by may lie outside the field
         xyxy = clip_boxes(xyxy, shape)
@@ -185,17 +185,19 @@ def weights_path(name: str | Path) -> Path:
 
 
 def decode(
-    output: npt.NDArray[np.float32], confidence: float
+    output: npt.NDArray[np.float32], confidence: float, classes: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """
     Boxes of a YOLO head's dense output.
 
     Parameters
     ----------
-    output : 3D float32 `~numpy.ndarray`, shape (1, 4 + classes, anchors)
+    output : 3D float32 `~numpy.ndarray`, shape (1, 4 + scores, anchors)
         Centre x, centre y, width, height in pixels from the picture's corner, then a score a class.
     confidence : float
         Least score kept.
+    classes : int
+        How many of the scores, from the first, are of classes that are reported; any others were only taught.
 
     Returns
     -------
@@ -204,11 +206,12 @@ def decode(
     scores : 1D float64 `~numpy.ndarray`, shape (N,)
     class_id : 1D int64 `~numpy.ndarray`, shape (N,)
     """
-    scores = output[0, 4:].max(axis=0)
+    of_classes = output[0, 4 : 4 + classes]
+    scores = of_classes.max(axis=0)
     kept = scores >= confidence
     boxes = output[0, :4, kept].astype(np.float64)
     centre, half = boxes[:, :2], boxes[:, 2:] / 2
-    class_id = output[0, 4:, kept].argmax(axis=1)
+    class_id = of_classes[:, kept].argmax(axis=0)
     return (
         np.concatenate([centre - half, centre + half], axis=1),
         np.clip(scores[kept].astype(np.float64), 0, 1),

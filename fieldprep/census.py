@@ -107,7 +107,7 @@ def census(image: npt.NDArray[np.float32]) -> Census:
     data -= background.back()
     data[missing] = 0
     # a crowded field overflows SEP's defaults, and stops
-    sep.set_extract_pixstack(max(sep.get_extract_pixstack(), data.size // 4))
+    sep.set_extract_pixstack(max(sep.get_extract_pixstack(), data.size))
     sep.set_sub_object_limit(max(sep.get_sub_object_limit(), SUB_OBJECTS))
     objects, segments = sep.extract(
         data, DETECT_SIGMA, err=background.globalrms, mask=missing, minarea=LEAST_PIXELS, segmentation_map=True

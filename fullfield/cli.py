@@ -311,6 +311,7 @@ def simulate(
     cluster: Annotated[int | None, typer.Option(min=0, help="Stars of a globular cluster in the middle.")] = None,
     arcs: Annotated[int | None, typer.Option(min=0, help="Lensed galaxies around a group.")] = None,
     shear: Annotated[float | None, typer.Option(min=0, max=0.95, help="Reduced shear of the arcs (0.5).")] = None,
+    seeing: Annotated[str | None, typer.Option(help="Range of the FWHM in r, arcsec, as in 1.0:2.0.")] = None,
     artefacts: Annotated[
         str | None,
         typer.Option(
@@ -341,6 +342,7 @@ def simulate(
             f'simulation needs more than the base install ({error}); pip install "fullfield[train]"'
         ) from error
     whole = {"shape": shape, "like": like, "crowding": crowding, "cluster": cluster, "arcs": arcs, "shear": shear}
+    whole["seeing"] = seeing
     added = {"galaxies": galaxies, "magnitudes": magnitudes, "sizes": sizes, "placing": placing, "avoid": avoid}
     given: dict[str, Any] = {k: v for k, v in (whole if into is None else added).items() if v is not None}
     astray = [f"--{name}" for name, value in (added if into is None else whole).items() if value is not None]

@@ -29,6 +29,7 @@ def simulate_fields(
     cluster: int = 0,
     arcs: int = 0,
     shear: float = 0.5,
+    seeing: str | None = None,
     artefacts: str | None = None,
 ) -> list[str]:
     """
@@ -46,6 +47,8 @@ def simulate_fields(
         Folder of a real field to be like.
     crowding, cluster, arcs, shear
         See `fieldprep.simulation.simulate.Recipe`.
+    seeing : str, optional
+        Range of the FWHM in r, arcsec, as in ``1.0:2.0``.
     artefacts : str, optional
         Kinds joined by commas, ``all`` or ``none``.
 
@@ -61,7 +64,16 @@ def simulate_fields(
     """
     if like is not None and shape is not None:
         raise UsageError("--shape beside --like: the fields have the shape of the one they are like; leave --shape out")
-    recipe = Recipe(crowding, cluster, arcs, shear, USUAL if artefacts is None else artefact_kinds(artefacts))
+    if like is not None and seeing is not None:
+        raise UsageError("--seeing beside --like: the fields have the seeing of the one they are like; leave it out")
+    recipe = Recipe(
+        crowding,
+        cluster,
+        arcs,
+        shear,
+        USUAL if artefacts is None else artefact_kinds(artefacts),
+        _range("--seeing", seeing, 0.5, 5) if seeing else None,
+    )
     return write_fields(
         out, seed=seed, number=number, shape=_shape(shape) if shape else SDSS_SHAPE, like=like, recipe=recipe
     )

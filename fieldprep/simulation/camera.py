@@ -37,6 +37,7 @@ GAIN = {band: float(np.mean(columns)) for band, columns in SDSS_GAIN.items()}
 FULL_WELL = 45_000.0  # counts
 SATURATED_SHARE = 0.9  # of the full well, above which a header calls a pixel saturated
 SEEING = {"g": 1.42, "r": 1.30, "i": 1.22}  # arcsec, FWHM: SDSS medians (York et al. 2000; DR7)
+MEDIAN_NIGHTS = (0.93, 1.07)  # of the medians
 # the rest of the PSF: medians of what `measure_psf` finds in the eight fields, three bands each
 PSF_WING, PSF_WING_RATIO = 0.66, 1.18
 PSF_SHAPE, PSF_SHAPE_OF_BAND = 0.05, 0.03  # reduced shear of a night, and how far a band's is from it
@@ -107,10 +108,14 @@ class Camera:
 
 
 def sdss_camera(
-    rng: np.random.Generator, shape: tuple[int, int], *, centre_deg: tuple[float, float] = (150.0, 30.0)
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    *,
+    centre_deg: tuple[float, float] = (150.0, 30.0),
+    seeing: tuple[float, float] | None = None,
 ) -> Camera:
     """
-    SDSS's camera on a median night.
+    SDSS's camera, by default on a median night.
 
     Parameters
     ----------
@@ -120,12 +125,15 @@ def sdss_camera(
         Shape of each band.
     centre_deg : (float, float)
         RA and Dec of the middle of the r frame.
+    seeing : (float, float), optional
+        Range of the FWHM in r, arcsec; by default within 7 % of the median.
 
     Returns
     -------
     Camera
     """
-    night, shape_of_night = rng.uniform(0.93, 1.07), rng.normal(0, PSF_SHAPE, 2)
+    least, most = MEDIAN_NIGHTS if seeing is None else (fwhm / SEEING["r"] for fwhm in seeing)
+    night, shape_of_night = rng.uniform(least, most), rng.normal(0, PSF_SHAPE, 2)
     bands = {}
     for band in BANDS:
         core = CORE_SHARE * SEEING[band] * night * rng.uniform(0.97, 1.03)

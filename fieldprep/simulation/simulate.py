@@ -49,6 +49,9 @@ class Recipe:
         Reduced shear of each arc, from 0 to below 1.
     artefacts : tuple of str
         Kinds of `fieldprep.simulation.artefacts.KINDS`.
+    seeing : (float, float), optional
+        Range of the FWHM in r, arcsec, that each field's is drawn from evenly; by default within 7 % of the
+        survey's median. A camera that is given brings its own.
     """
 
     crowding: float = 1.0
@@ -56,6 +59,7 @@ class Recipe:
     arcs: int = 0
     shear: float = 0.5
     artefacts: tuple[str, ...] = USUAL
+    seeing: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def simulate(
     """
     recipe = recipe or Recipe()
     night, sky, crowd, lens, exposing = generators(seed, 5)
-    camera = camera or sdss_camera(night, shape)
+    camera = camera or sdss_camera(night, shape, seeing=recipe.seeing)
     shape, scale, density = camera.reference.shape, camera.pixel_scale, camera.density
     galaxies = population.galaxies(sky, shape, scale, density)
     if recipe.arcs:
