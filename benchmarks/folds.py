@@ -69,7 +69,10 @@ LINES = {
     "stars": Line("stars as a class", training={"whole_confidence": False}),
     "whole": Line("and confidence = a galaxy is here"),
     "whole1": Line("stars as background, confidence = a galaxy is here", "galaxies"),
-    "N": Line("and no picture but N", training={"variant_weights": {"N": 1.0, **dict.fromkeys(("L", "LH", "S", "SH", "Q"), 0.0)}}),
+    "N": Line(
+        "and no picture but N",
+        training={"variant_weights": {"N": 1.0, **dict.fromkeys(("L", "LH", "S", "SH", "Q"), 0.0)}},
+    ),
     "injected": Line("and injections", shares={"real": 0.6, "injected": 0.4}),
     "simulated": Line("and simulated fields", shares={"real": 0.5, "injected": 0.3, "simulated": 0.2}),
     "space": Line("and HST and JWST pictures", shares=FULL),
@@ -116,7 +119,9 @@ def prepare(data: Path, simulated: Path, out: Path, recipe_name: str) -> None:
         join_fields(halves, sets / "real", recipe)
         injected = [f for f in sorted((fields / "injected").iterdir()) if f.name[:13] not in held]
         join_fields([(folder, "train") for folder in injected], sets / "injected", only_n)
-        join_fields([(folder, "train") for folder in sorted((fields / "simulated").iterdir())], sets / "simulated", only_n)
+        join_fields(
+            [(folder, "train") for folder in sorted((fields / "simulated").iterdir())], sets / "simulated", only_n
+        )
         left_out = {Path(name).stem for name in PICTURES[fold]}
         space = [f for f in sorted((fields / "space").iterdir()) if f.name.rpartition("_")[0] not in left_out]
         join_fields([(folder, "train") for folder in space], sets / "space", only_n)
@@ -135,7 +140,11 @@ def _fields(data: Path, simulated: Path) -> Iterator[tuple[str, str, Field, Sour
         yield "simulated", folder.name, *with_truth(folder)
     for name in (name for names in PICTURES for name in names):
         for zoom in ZOOMS:
-            yield "space", f"{Path(name).stem}_{zoom:g}".replace(".", "p"), *picture_with_truth(data / "hst_jwst" / name, zoom)
+            yield (
+                "space",
+                f"{Path(name).stem}_{zoom:g}".replace(".", "p"),
+                *picture_with_truth(data / "hst_jwst" / name, zoom),
+            )
 
 
 def with_truth(folder: Path) -> tuple[Field, Sources]:
@@ -173,7 +182,20 @@ def picture_with_truth(path: Path, zoom: float) -> tuple[Field, Sources]:
     rows = table[["x", "y", "x_min", "y_min", "x_max", "y_max"]].to_numpy(np.float64)
     ignore = table["ignore"].to_numpy() != 0
     circles = read_table(path.parent / f"{path.stem}.ignore.csv")[["x", "y", "radius"]].to_numpy(np.float64)
-    boxes = np.concatenate([rows[:, 2:], np.stack([circles[:, 0] - circles[:, 2], circles[:, 1] - circles[:, 2], circles[:, 0] + circles[:, 2], circles[:, 1] + circles[:, 2]], axis=1)])
+    boxes = np.concatenate(
+        [
+            rows[:, 2:],
+            np.stack(
+                [
+                    circles[:, 0] - circles[:, 2],
+                    circles[:, 1] - circles[:, 2],
+                    circles[:, 0] + circles[:, 2],
+                    circles[:, 1] + circles[:, 2],
+                ],
+                axis=1,
+            ),
+        ]
+    )
     xy = np.concatenate([rows[:, :2], circles[:, :2]])
     ignore = np.concatenate([ignore, np.ones(len(circles), np.bool_)])
     size = (round(field_.shape[1] * zoom), round(field_.shape[0] * zoom))
@@ -264,7 +286,10 @@ def summary(data: Path, out: Path, name: str) -> dict[str, Any]:
     result["ap"] = round(full["limits"]["21"]["ap"]["value"], 3)
     result["nothing"] = round(full["unmatched"]["value"], 3)
     result["m2"] = [int(((s.confidence >= chosen) & (s.centres[:, 0] >= TRAINED_COLUMNS)).sum()) for s in stars]
-    for kind, chosen_pictures in (("hst", [p for k, f in enumerate(pictures) for p in f if k == 1]), ("jwst", [p for k, f in enumerate(pictures) for p in f if k != 1])):
+    for kind, chosen_pictures in (
+        ("hst", [p for k, f in enumerate(pictures) for p in f if k == 1]),
+        ("jwst", [p for k, f in enumerate(pictures) for p in f if k != 1]),
+    ):
         if not chosen_pictures:
             continue
         rows = [(t, score_pictures(chosen_pictures, t)) for t in (chosen, 0.1, 0.2, 0.3, 0.4, 0.5)]

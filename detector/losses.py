@@ -48,6 +48,8 @@ class FieldLoss(v8DetectionLoss):
     In bfloat16 a coordinate between 64 and 128 strides would be known to half a stride only.
     """
 
+    assigner: Any
+
     def __init__(self, model: Any, *, whole: bool) -> None:
         super().__init__(model)
         if whole:

@@ -7,6 +7,7 @@ Needs the train extra: ``pip install "fullfield[train]"``.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -113,8 +114,9 @@ class FieldTrainer(DetectionTrainer):
     """ultralytics' trainer: tiles drawn by `DrawnTiles`, loss by `FieldLoss`, fast on a CPU."""
 
     training = Training()
+    model: Any
 
-    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+    def build_dataset(self, img_path: str | list[str], mode: str = "train", batch: int | None = None) -> Any:
         """Build the dataset of one half."""
         tiles = super().build_dataset(img_path, mode, batch)
         if mode != "train":
@@ -138,6 +140,37 @@ class FieldTrainer(DetectionTrainer):
             if _has_bfloat16():
                 # the averaged weights are a copy made before, so nothing of this is in a checkpoint
                 self.model.predict = _in_bfloat16(self.model.predict)
+
+
+def parse_shares(text: str | None, sets: int) -> tuple[float, ...]:
+    """
+    Read shares as in ``0.6,0.3,0.1``.
+
+    Parameters
+    ----------
+    text : str, optional
+        One number over 0 for each set, in their order; all alike if not given.
+    sets : int
+        How many training sets there are.
+
+    Returns
+    -------
+    tuple of float
+
+    Raises
+    ------
+    fieldprep.errors.UsageError
+        If it is not one number over 0 for each set.
+    """
+    if text is None:
+        return (1 / sets,) * sets
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if len(shares) != sets or not all(0 < share < math.inf for share in shares):
+        raise UsageError(f"--shares wants a number over 0 for each of the {sets} sets, as in 0.7,0.3; got {text}")
+    return shares
 
 
 def train(data: Sequence[Path], out: Path, training: Training, *, resume: bool = False) -> Path:
@@ -223,8 +256,6 @@ def train_and_export(data: Sequence[Path], out: Path, training: Training, *, res
     for folder in data:
         if not (folder / "data.yaml").is_file():
             raise InputError(f"{folder}: no training set (no data.yaml in it); fullfield prepare makes one")
-    if training.shares and len(training.shares) != len(data):
-        raise UsageError(f"{len(training.shares)} shares for {len(data)} training sets; give one for each")
     if resume and not (out / "weights" / "last.pt").is_file():
         raise InputError(f"{out}: no weights/last.pt to resume from")
     checkpoint = train(data, out, training, resume=resume)
@@ -256,7 +287,7 @@ def train_and_export(data: Sequence[Path], out: Path, training: Training, *, res
 
 
 def _data_file(data: Sequence[Path], out: Path) -> Path:
-    """ultralytics' description of the data: that of the one training set, or one that joins several."""
+    """Describe the data to ultralytics: that of the one training set, or one that joins several."""
     folders = [folder.resolve() for folder in data]
     if len(folders) == 1:
         return folders[0] / "data.yaml"

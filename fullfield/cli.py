@@ -250,8 +250,13 @@ app.add_typer(train_app, name="train")
 
 @train_app.command("detector")
 def train_detector(
-    data: Annotated[Path, typer.Argument(help="A training set, as 'fullfield prepare' writes it.")],
+    data: Annotated[
+        list[Path], typer.Argument(metavar="SET...", help="Training sets, as 'fullfield prepare' writes them.")
+    ],
     out: Out,
+    shares: Annotated[
+        str | None, typer.Option(help="With several sets: the share of the passes for each, as in 0.6,0.3,0.1.")
+    ] = None,
     network: Annotated[
         str, typer.Option(help="ultralytics' name of the architecture, or a .pt to train further.")
     ] = "yolo11n",
@@ -262,15 +267,21 @@ def train_detector(
     """
     Train a detector from scratch, export it as ONNX, check the export on real tiles.
 
+    The first set's validation half is what the log of the training is scored on. A class named 'star' is taught and
+    not reported.
+
     Example: fullfield train detector set --out training --network yolo11n --passes 10000
+
+    Example: fullfield train detector real simulated --shares 0.7,0.3 --out training
     """
     try:
-        from detector.train import train_and_export  # noqa: PLC0415 -- needs the train extra
+        from detector.train import Training, parse_shares, train_and_export  # noqa: PLC0415 -- needs the train extra
     except ImportError as error:
         raise UsageError(
             f'training needs more than the base install ({error}); pip install "fullfield[train]"'
         ) from error
-    weights = train_and_export(data, out, network=network, passes=passes, seed=seed, resume=resume)
+    training = Training(network=network, passes=passes, seed=seed, shares=parse_shares(shares, len(data)))
+    weights = train_and_export(data, out, training, resume=resume)
     typer.echo(f"trained: {weights}")
 
 
