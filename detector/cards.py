@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from detector.calibration import Calibration
 from fieldprep.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class Card:
         SPDX identifier.
     training, scores, limits : dict, dict, list of str
         What it was trained on and how, how it scored (with n and how it was measured), where it fails.
+    calibration : dict, optional
+        From raw confidence to probability, as of `detector.calibration.Calibration.as_card`; ``confidence`` is on its
+        scale.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     limits: list[str] = field(default_factory=list)
+    calibration: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.stride, int) and self.stride > 0):
@@ -60,6 +65,7 @@ class Card:
             raise ValueError(f"sha256 must have 64 digits, got {self.sha256!r}")
         if not self.classes:
             raise ValueError("classes must not be empty")
+        Calibration.from_card(self.calibration)
 
     @classmethod
     def beside(cls, weights: Path) -> Card:

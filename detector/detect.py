@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from detector.calibration import Calibration
 from detector.cards import Card
 from detector.detections import Detections, Flag
 from detector.network import Network, load_network
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fieldprep.field import BoolImage, Field
 
 FLOOR = 0.01  # detections down to this confidence are kept, for the precision-recall curve
+LEAST_RAW = 1e-4  # raw confidence, whatever it is calibrated to: under it is every point of the sky
 SAME_OBJECT_IOU = 0.5  # boxes that overlap more are of one object; companions and nested galaxies overlap less
 VOTERS_AT_ONCE = 256  # rows of the table of overlaps in memory at a time
 WHOLE_PIXELS = 4_500_000  # fields up to this size (an SDSS frame has 3 million) go through in one pass
@@ -46,6 +48,7 @@ class Detector:
     def __init__(self, network: Network, card: Card) -> None:
         self.network = network
         self.card = card
+        self.calibration = Calibration.from_card(card.calibration)
 
     @classmethod
     def load(cls, name: str | Path = "galaxy", *, runtime: str | None = None) -> Detector:
@@ -120,7 +123,7 @@ class Detector:
         mask : 2D bool `~numpy.ndarray`, shape (ny, nx)
             True = unusable.
         confidence : float
-            Least confidence kept.
+            Least confidence kept, on the scale of the card's calibration, as the confidences given back.
         tile : int, optional
             Side of the tiles.
 
@@ -132,11 +135,15 @@ class Detector:
         if tile is None:
             tile = max(shape) if mask.size <= WHOLE_PIXELS else TILE
         overlap = min(OVERLAP, tile // 2)
+        if self.calibration is not None:  # what is found is raw until it is given back
+            confidence = max(float(self.calibration.invert(confidence)), LEAST_RAW)
         parts = [self._in_window(rgb, window, shape, confidence, overlap) for window in windows(shape, tile, overlap)]
         xyxy, scores, class_id = (np.concatenate(part) for part in zip(*parts, strict=True))
         kept = one_each(xyxy, scores, class_id)  # again: neighbouring windows both speak for their border
-        xyxy = xyxy[kept]
-        return Detections(xyxy, scores[kept], class_id[kept], _flags(xyxy, mask), self.card.classes).sorted()
+        xyxy, scores = xyxy[kept], scores[kept]
+        if self.calibration is not None:
+            scores = self.calibration.apply(scores)
+        return Detections(xyxy, scores, class_id[kept], _flags(xyxy, mask), self.card.classes).sorted()
 
     def _in_window(
         self, rgb: Picture, window: Window, shape: tuple[int, int], confidence: float, overlap: int
