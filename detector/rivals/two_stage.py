@@ -1,0 +1,136 @@
+"""
+Faster R-CNN by torchvision: a two-stage detector, with anchors as small as galaxies and no cap on their number.
+
+Needs the train extra.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torchvision.models import mobilenet_v3_large
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+
+from detector.detections import Detections
+from fieldprep.boxes import CORNER, clip_boxes
+from fieldprep.variants import picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fieldprep.field import Field
+
+# the last blocks of MobileNetV3's stages at strides of 8, 16 and 32 pixels: torchvision's own choice starts at
+# 32, where a galaxy of 8 px leaves nothing
+LEVELS = {"6": "0", "12": "1", "16": "2"}
+LEVEL_CHANNELS = [40, 112, 960]
+CHANNELS = 128  # of the pyramid, half of torchvision's: a pass of a tile then costs a YOLO nano's three, not ten
+HEAD = 512
+CLASSES = ("background", "galaxy")
+ANCHORS_PX = ((8, 14, 24), (40, 64, 100), (160, 250, 400))
+ASPECTS = ((0.5, 1.0, 2.0),) * 3
+FLOOR = 0.01
+MOST = 20_000  # proposals and boxes a field; SDSS fields have some 2,000 objects in all
+
+
+def network() -> FasterRCNN:
+    """
+    Untrained network.
+
+    Returns
+    -------
+    FasterRCNN
+        Of MobileNetV3 (large) with a feature pyramid at strides 8, 16 and 32; classes are background and galaxy.
+
+    References
+    ----------
+    Ren et al. 2015, NeurIPS 28, 91; Lin et al. 2017, CVPR, 936; Howard et al. 2019, ICCV, 1314.
+    """
+    features = mobilenet_v3_large(weights=None).features
+    backbone = BackboneWithFPN(features, LEVELS, LEVEL_CHANNELS, CHANNELS)
+    # the coarsest level is a pooling of the third: no anchors there
+    backbone.fpn.extra_blocks = None
+    return FasterRCNN(
+        backbone,
+        rpn_anchor_generator=AnchorGenerator(ANCHORS_PX, ASPECTS),
+        box_head=TwoMLPHead(CHANNELS * 7 * 7, HEAD),
+        box_predictor=FastRCNNPredictor(HEAD, len(CLASSES)),
+        rpn_pre_nms_top_n_train=1000,
+        rpn_post_nms_top_n_train=500,
+        rpn_pre_nms_top_n_test=MOST,
+        rpn_post_nms_top_n_test=MOST,
+        rpn_fg_iou_thresh=0.6,
+        box_batch_size_per_image=128,
+        box_score_thresh=FLOOR,
+        box_nms_thresh=0.5,
+        box_detections_per_img=MOST,
+        _skip_resize=True,
+    )
+
+
+class TwoStage:
+    """
+    A trained Faster R-CNN.
+
+    Parameters
+    ----------
+    model : FasterRCNN
+        As `network` makes it, trained.
+    variant : str
+        The picture it looks at.
+    """
+
+    def __init__(self, model: FasterRCNN, variant: str = "N") -> None:
+        self.model = model.eval()
+        self.variant = variant
+
+    @classmethod
+    def load(cls, checkpoint: Path) -> TwoStage:
+        """
+        Load what `detector.rivals.two_stage_training.train_two_stage` wrote.
+
+        Parameters
+        ----------
+        checkpoint : path
+            The ``.pt``: tensors only.
+
+        Returns
+        -------
+        TwoStage
+        """
+        model = network()
+        model.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
+        return cls(model)
+
+    def detect(self, field: Field) -> Detections:
+        """
+        Galaxies of a field, whole in one pass.
+
+        Parameters
+        ----------
+        field : Field
+            The field.
+
+        Returns
+        -------
+        Detections
+            By falling confidence, down to 0.01.
+        """
+        rgb = picture(field, self.variant)
+        image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(rgb, -1, 0))).float() / 255
+        with torch.inference_mode():
+            (found,) = self.model([image])
+        return _as_detections(found, field.shape)
+
+
+def _as_detections(found: dict[str, Any], shape: tuple[int, int]) -> Detections:
+    xyxy = clip_boxes(found["boxes"].numpy().astype(np.float64) - CORNER, shape)
+    scores = found["scores"].numpy().astype(np.float64)
+    zeros = np.zeros(len(scores), np.int64)
+    return Detections(xyxy, np.clip(scores, 0, 1), zeros, zeros).sorted()
+
