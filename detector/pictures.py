@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from detector.calibration import reliability
 from detector.evaluate import Share
+from detector.evaluate.completeness import THRESHOLDS
+from detector.evaluate.statistics import mean
+from fieldprep.boxes import iou_of_pairs
 from fieldprep.catalogues import read_table
 from fieldprep.errors import InputError
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from detector.calibration import Calibration
     from detector.detections import Detections
 
 LEAST_MATCH_PX = 4.0
@@ -45,6 +50,8 @@ class Reference:
         Recall is counted on the bright rows that are not ignored.
     circles : 2D float64 `~numpy.ndarray`, shape (M, 3)
         x, y and radius of regions left out.
+    xyxy : 2D float64 `~numpy.ndarray`, shape (N, 4), optional
+        Boxes, for the overlaps.
     """
 
     xy: Floats
@@ -52,6 +59,7 @@ class Reference:
     bright: Bools
     ignore: Bools
     circles: Floats
+    xyxy: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +103,8 @@ def read_reference(path: Path) -> Reference:
         if missing:
             raise InputError(f"{beside}: no column {', '.join(missing)}")
         circles = regions[["x", "y", "radius"]].to_numpy(np.float64)
-    return Reference(rows[:, :2], np.maximum(LEAST_MATCH_PX, half), rows[:, 6] != 0, rows[:, 7] != 0, circles)
+    reach = np.maximum(LEAST_MATCH_PX, half)
+    return Reference(rows[:, :2], reach, rows[:, 6] != 0, rows[:, 7] != 0, circles, rows[:, [2, 4, 3, 5]])
 
 
 def score_pictures(scenes: Sequence[PictureScene], confidence: float) -> dict[str, Any]:
@@ -112,9 +121,11 @@ def score_pictures(scenes: Sequence[PictureScene], confidence: float) -> dict[st
     Returns
     -------
     dict
-        ``recall`` and ``purity`` (shares with a 68 % interval), ``left_out`` and ``fields`` (counts).
+        ``recall`` and ``purity`` (shares with a 68 % interval), ``mean_iou`` (of the rows found, with the nearest
+        detection), ``false_per_field``, ``left_out`` and ``fields`` (counts).
     """
     found = wanted = true = false = left_out = 0
+    overlaps = [np.zeros(0)]
     for scene in scenes:
         kept = scene.detections.select(scene.detections.confidence >= confidence)
         is_found, verdict = _judge(kept.centres, scene.reference)
@@ -124,12 +135,57 @@ def score_pictures(scenes: Sequence[PictureScene], confidence: float) -> dict[st
         true += int((verdict == 1).sum())
         false += int((verdict == 0).sum())
         left_out += int((verdict == -1).sum())
+        overlaps.append(_overlaps(kept, scene.reference, is_found & counted))
     return {
         "fields": len(scenes),
         "recall": vars(Share(found, wanted)),
         "purity": vars(Share(true, true + false)),
+        "mean_iou": mean(np.concatenate(overlaps)),
+        "false_per_field": false / len(scenes),
         "left_out": left_out,
     }
+
+
+def score_pictures_in_full(
+    scenes: Sequence[PictureScene], confidence: float, *, calibration: Calibration | None = None
+) -> dict[str, Any]:
+    """
+    Scores of pictures, against the threshold too, and whether the confidences are true.
+
+    Parameters
+    ----------
+    scenes : sequence of PictureScene
+        Pictures with their reference.
+    confidence : float
+        Threshold.
+    calibration : Calibration, optional
+        What the confidences were made with from the raw ones.
+
+    Returns
+    -------
+    dict
+        What `score_pictures` gives; ``thresholds``: the same at each threshold; ``reliability``: as of
+        `detector.evaluate.score_in_full`.
+    """
+    verdicts = np.concatenate([_judge(scene.detections.centres, scene.reference)[1] for scene in scenes])
+    values = np.concatenate([scene.detections.confidence for scene in scenes])[verdicts >= 0]
+    true = verdicts[verdicts >= 0] == 1
+    return {
+        **score_pictures(scenes, confidence),
+        "thresholds": [{"confidence": value, **score_pictures(scenes, value)} for value in THRESHOLDS],
+        "reliability": {
+            "given": reliability(values, true),
+            **({"raw": reliability(calibration.invert(values), true)} if calibration else {}),
+        },
+    }
+
+
+def _overlaps(found: Detections, reference: Reference, rows: Bools) -> Floats:
+    """Intersection over union of each chosen row with the detection nearest to it."""
+    if reference.xyxy is None or not rows.any():
+        return np.zeros(0)
+    offset = np.linalg.norm(reference.xy[rows][:, None] - found.centres[None], axis=2)
+    return iou_of_pairs(found.xyxy[offset.argmin(axis=1)], reference.xyxy[rows])
 
 
 def _judge(centres: Floats, reference: Reference) -> tuple[Bools, npt.NDArray[np.int64]]:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from detector.pictures import PictureScene, Reference, read_reference, score_pictures
+from detector.calibration import Calibration
+from detector.pictures import PictureScene, Reference, read_reference, score_pictures, score_pictures_in_full
 from fieldprep.errors import InputError
 
 HEADER = "x,y,x_min,x_max,y_min,y_max,bright,ignore\n"
@@ -119,3 +120,31 @@ def test_the_real_references_can_be_read(data):
         known = read_reference(path)
         assert (known.bright & ~known.ignore).any()
         assert (known.reach >= 4).all()
+
+
+def test_the_overlap_is_that_of_the_nearest_detection_with_the_rows_box(detections, tmp_path):
+    path = tmp_path / "deep.reference.csv"
+    path.write_text(HEADER + "50,50,40,60,40,60,1,0\n150,50,140,160,40,60,1,0\n250,50,240,260,40,60,0,0\n")
+    boxes = [square(50, 50, 20), square(53, 50, 6), square(150, 50, 10), square(250, 50, 20)]
+    scores = score_pictures([PictureScene(detections(boxes), read_reference(path))], 0.25)
+    # the third row is not bright
+    assert scores["mean_iou"]["value"] == pytest.approx((1 + 0.25) / 2)
+    assert scores["mean_iou"]["n"] == 2
+
+
+def test_pictures_in_full_tell_of_every_threshold_and_of_the_confidences(detections):
+    known = reference((50, 50, 20, 1, 0), (350, 50, 20, 1, 1))
+    scene = PictureScene(detections([square(50, 50), square(90, 90), square(350, 50)], [0.9, 0.3, 0.8]), known)
+    told = score_pictures_in_full([scene], 0.25, calibration=Calibration("platt", a=2.0, b=0.0))
+    assert counts(told) == ((1, 1), (1, 2), 1)
+    assert told["false_per_field"] == 1
+    for row in told["thresholds"]:
+        assert counts(row) == counts(score_pictures([scene], row["confidence"]))
+    assert told["reliability"]["given"]["brier"] == pytest.approx((0.1**2 + 0.3**2) / 2)
+    assert told["reliability"]["raw"]["n"] == 2
+
+
+def test_a_picture_without_a_detection_is_told_in_full(detections):
+    told = score_pictures_in_full([PictureScene(detections([]), reference((50, 50, 20, 1, 0)))], 0.25)
+    assert counts(told) == ((0, 1), (0, 0), 0)
+    assert told["reliability"]["given"]["n"] == 0
