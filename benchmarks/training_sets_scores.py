@@ -86,7 +86,7 @@ def in_sdss(data: Path, found: Sequence[Detections]) -> dict[str, Any]:
         overlaps.append(best_overlaps(boxes, chosen.xyxy))
         to = match(boxes.centres, sources)
         hit = np.isin(np.arange(len(sources)), to)
-        large = sources.rows["objID"].isin(chosen.rows["objID"]).to_numpy()
+        large = sources.rows["objid"].isin(chosen.rows["objid"]).to_numpy()
         with np.errstate(invalid="ignore"):
             bright = large & (sources.magnitude < BRIGHT)
         counted = ~np.append(sources.ignore, False)[to]
