@@ -12,24 +12,25 @@ import numpy.typing as npt
 from detector.calibration import Calibration
 from detector.cards import Card
 from detector.detections import Detections, Flag
+from detector.merging import merge
 from detector.network import Network, load_network
+from detector.tiling import Found, levels, settled, spoken_for
 from fieldprep import resources
-from fieldprep.boxes import CORNER, areas, clip_boxes, iou_table
-from fieldprep.tiles import Window, windows
-from fieldprep.variants import Picture, picture
+from fieldprep.boxes import CORNER, areas, clip_boxes
+from fieldprep.views import PictureView, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fieldprep.field import BoolImage, Field
+    from detector.tiling import Level
+    from fieldprep.field import BoolImage
+    from fieldprep.mosaic import Sky
+    from fieldprep.tiles import Tile
+    from fieldprep.variants import Picture
+    from fieldprep.views import View
 
 FLOOR = 0.01  # detections down to this confidence are kept, for the precision-recall curve
 LEAST_RAW = 1e-4  # raw confidence, whatever it is calibrated to: under it is every point of the sky
-SAME_OBJECT_IOU = 0.5  # boxes that overlap more are of one object; companions and nested galaxies overlap less
-VOTERS_AT_ONCE = 256  # rows of the table of overlaps in memory at a time
-WHOLE_PIXELS = 4_500_000  # fields up to this size (an SDSS frame has 3 million) go through in one pass
-TILE = 2048
-OVERLAP = 512  # as large as the largest galaxies the networks are trained on
 MASKED_SHARE = 0.1
 
 
@@ -77,7 +78,7 @@ class Detector:
 
     def detect(
         self,
-        field: Field,
+        field: Sky,
         *,
         variant: str | None = None,
         bands: Sequence[str] | None = None,
@@ -89,7 +90,7 @@ class Detector:
 
         Parameters
         ----------
-        field : Field
+        field : Field or Mosaic
             The field.
         variant : str, optional
             The picture to look at; by default the one the card names.
@@ -99,15 +100,15 @@ class Detector:
             Least confidence kept.
         tile : int, optional
             Side of the tiles; by default a field of up to 4.5 million pixels goes through whole and a larger
-            one in tiles of 2048 that overlap by 512.
+            one in tiles of 2048; see `detector.tiling`.
 
         Returns
         -------
         Detections
             By falling confidence, boxes clipped at the field's edge.
         """
-        return self.detect_picture(
-            picture(field, variant or self.card.variant, bands=bands), field.mask, confidence=confidence, tile=tile
+        return self.detect_view(
+            view_of(field, variant or self.card.variant, bands=bands), confidence=confidence, tile=tile
         )
 
     def detect_picture(
@@ -131,34 +132,52 @@ class Detector:
         -------
         Detections
         """
-        shape = mask.shape[0], mask.shape[1]
-        if tile is None:
-            tile = max(shape) if mask.size <= WHOLE_PIXELS else TILE
-        overlap = min(OVERLAP, tile // 2)
+        return self.detect_view(PictureView(rgb, mask), confidence=confidence, tile=tile)
+
+    def detect_view(self, view: View, *, confidence: float = FLOOR, tile: int | None = None) -> Detections:
+        """
+        Find the objects in the picture of a field, of which no more than a tile need be in memory; see `detect`.
+
+        Parameters
+        ----------
+        view : View
+            The picture, as `fieldprep.views.view_of` gives it.
+        confidence : float
+            Least confidence kept, on the scale of the card's calibration, as the confidences given back.
+        tile : int, optional
+            Side of the tiles.
+
+        Returns
+        -------
+        Detections
+        """
         if self.calibration is not None:  # what is found is raw until it is given back
             confidence = max(float(self.calibration.invert(confidence)), LEAST_RAW)
-        parts = [self._in_window(rgb, window, shape, confidence, overlap) for window in windows(shape, tile, overlap)]
-        xyxy, scores, class_id = (np.concatenate(part) for part in zip(*parts, strict=True))
-        kept = one_each(xyxy, scores, class_id)  # again: neighbouring windows both speak for their border
-        xyxy, scores = xyxy[kept], scores[kept]
-        if self.calibration is not None:
-            scores = self.calibration.apply(scores)
-        return Detections(xyxy, scores, class_id[kept], _flags(xyxy, mask), self.card.classes).sorted()
+        parts: list[Found] = []
+        for level in levels(view, tile):
+            for one in level.tiles():
+                parts.append(self._in_tile(level, one, view.shape, confidence, len(parts)))
+        found = settled(Found.joined(parts))
+        scores = found.scores if self.calibration is None else self.calibration.apply(found.scores)
+        flags = Flag.EDGE * _at_edge(found.xyxy, view.shape) + Flag.MASKED * found.masked.astype(np.int64)
+        return Detections(found.xyxy, scores, found.class_id, flags, self.card.classes).sorted()
 
-    def _in_window(
-        self, rgb: Picture, window: Window, shape: tuple[int, int], confidence: float, overlap: int
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Boxes (N, 4), scores (N,), classes (N,) of one window, in the field's pixels."""
-        xyxy, scores, class_id = decode(self.network(self._batch(rgb[window.rows, window.columns])), confidence, len(self.card.classes))
-        xyxy += np.array([window.x0, window.y0, window.x0, window.y0]) - CORNER
+    def _in_tile(self, level: Level, tile: Tile, shape: tuple[int, int], confidence: float, number: int) -> Found:
+        """What a tile of a level speaks for, in the pixels of the field of this shape."""
+        window = tile.window
+        rgb, mask = level.view.window(window)
+        xyxy, scores, class_id = decode(self.network(self._batch(rgb)), confidence, len(self.card.classes))
+        corner = np.array([window.x0, window.y0, window.x0, window.y0])
         # clipped first: what two boxes of one galaxy differ by may lie outside the field
-        xyxy = clip_boxes(xyxy, shape)
+        xyxy = clip_boxes(xyxy + corner - CORNER, level.view.shape)
         inside = areas(xyxy) > 0  # what is seen in the padding is not in the field
         xyxy, scores, class_id = xyxy[inside], scores[inside], class_id[inside]
-        kept = one_each(xyxy, scores, class_id)
-        voted = vote(xyxy, scores, class_id, kept)
-        owned = _owned((voted[:, :2] + voted[:, 2:]) / 2, window, shape, overlap)
-        return voted[owned], scores[kept][owned], class_id[kept][owned]
+        kept, voted = merge(xyxy, scores, class_id)
+        ours, guest = spoken_for(voted, tile.core, level)
+        in_field = clip_boxes((voted + CORNER) * level.scale - CORNER, shape)
+        masked = _masked(voted - corner, mask)
+        found = Found(in_field, scores[kept], class_id[kept], masked, guest, np.full(len(kept), number, np.int64))
+        return found.select(ours)
 
     def _batch(self, rgb: Picture) -> npt.NDArray[np.float32]:
         """Network input (1, 3, H, W), 0 to 1, padded with black at the far edges to whole strides."""
@@ -226,91 +245,18 @@ def decode(
     )
 
 
-def one_each(
-    xyxy: npt.NDArray[np.float64], scores: npt.NDArray[np.float64], class_id: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """
-    Indices of the boxes left when of those of one object only the most confident is kept.
-
-    Parameters
-    ----------
-    xyxy : 2D `~numpy.ndarray`, shape (N, 4)
-        Boxes.
-    scores : 1D `~numpy.ndarray`, shape (N,)
-        Confidences.
-    class_id : 1D `~numpy.ndarray`, shape (N,)
-        Classes; boxes of different classes are never merged.
-
-    Returns
-    -------
-    1D int64 `~numpy.ndarray`, shape (M,)
-    """
-    if len(xyxy) == 0:
-        return np.zeros(0, np.int64)
-    corner_and_size = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxesBatched(corner_and_size.tolist(), scores.tolist(), class_id.tolist(), 0.0, SAME_OBJECT_IOU)
-    return np.asarray(kept, np.int64).ravel()
-
-
-def vote(
-    xyxy: npt.NDArray[np.float64],
-    scores: npt.NDArray[np.float64],
-    class_id: npt.NDArray[np.int64],
-    kept: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float64]:
-    """
-    Kept boxes, each moved to the mean of all boxes of its object, weighted by the square of their confidence.
-
-    The most confident of an object's boxes is not the best placed one: their mean is nearer (on an SDSS field
-    mean IoU 0.78 for 0.76 at r < 20, AP50 0.93 for 0.86).
-
-    Parameters
-    ----------
-    xyxy : 2D `~numpy.ndarray`, shape (N, 4)
-        Boxes.
-    scores : 1D `~numpy.ndarray`, shape (N,)
-        Confidences.
-    class_id : 1D `~numpy.ndarray`, shape (N,)
-        Classes; only boxes of a kept box's own class have a vote on it.
-    kept : 1D int `~numpy.ndarray`, shape (M,)
-        Indices of the boxes kept, as `one_each` gives them.
-
-    Returns
-    -------
-    2D float64 `~numpy.ndarray`, shape (M, 4)
-    """
-    moved = xyxy[kept]
-    for start in range(0, len(kept), VOTERS_AT_ONCE):
-        chunk = slice(start, start + VOTERS_AT_ONCE)
-        same = class_id[kept[chunk], None] == class_id[None]
-        weight = np.where(same & (iou_table(moved[chunk], xyxy) > SAME_OBJECT_IOU), scores**2, 0)
-        moved[chunk] = weight / weight.sum(axis=1, keepdims=True) @ xyxy
-    return moved
-
-
-def _owned(
-    centres: npt.NDArray[np.float64], window: Window, shape: tuple[int, int], overlap: int
-) -> npt.NDArray[np.bool_]:
-    """
-    Whether a window speaks for these centres.
-
-    It leaves to its neighbours the outer quarter of the overlap on each inner side. Both speak for the middle
-    of an overlap, so an object there is never lost between two slightly different centres; the two boxes are
-    merged afterwards.
-    """
+def _at_edge(xyxy: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """1 where a box reaches the edge of the field, else 0."""
     ny, nx = shape
-    margin = overlap / 4
-    low = np.array([window.x0 + margin if window.x0 else -np.inf, window.y0 + margin if window.y0 else -np.inf])
-    high = np.array(
-        [window.x1 - margin if window.x1 < nx else np.inf, window.y1 - margin if window.y1 < ny else np.inf]
-    )
-    return np.asarray(((centres >= low) & (centres < high)).all(axis=1), np.bool_)
+    at_edge = (xyxy[:, :2] <= -CORNER).any(axis=1) | (xyxy[:, 2] >= nx - CORNER) | (xyxy[:, 3] >= ny - CORNER)
+    return np.asarray(at_edge, np.int64)
 
 
-def _flags(xyxy: npt.NDArray[np.float64], mask: BoolImage) -> npt.NDArray[np.int64]:
+def _masked(xyxy: npt.NDArray[np.float64], mask: BoolImage) -> npt.NDArray[np.bool_]:
+    """Whether a tenth of a box or more is unusable, by the integral image of the mask."""
+    if not mask.any():
+        return np.zeros(len(xyxy), np.bool_)
     ny, nx = mask.shape
-    edge = (xyxy[:, :2] <= -CORNER).any(axis=1) | (xyxy[:, 2] >= nx - CORNER) | (xyxy[:, 3] >= ny - CORNER)
-    # sums of the mask over boxes, by its integral image
     total = cv2.integral(mask.astype(np.uint8))
     low = np.clip(np.rint(xyxy[:, :2] + CORNER).astype(int), 0, [nx - 1, ny - 1])
     high = np.clip(np.rint(xyxy[:, 2:] + CORNER).astype(int), low + 1, [nx, ny])
@@ -320,6 +266,4 @@ def _flags(xyxy: npt.NDArray[np.float64], mask: BoolImage) -> npt.NDArray[np.int
         - total[high[:, 1], low[:, 0]]
         + total[low[:, 1], low[:, 0]]
     )
-    masked = inside >= MASKED_SHARE * np.prod(high - low, axis=1)
-    flags: npt.NDArray[np.int64] = Flag.EDGE * edge.astype(np.int64) + Flag.MASKED * masked.astype(np.int64)
-    return flags
+    return np.asarray(inside >= MASKED_SHARE * np.prod(high - low, axis=1), np.bool_)

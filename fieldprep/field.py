@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fieldprep.averaging import block_mask, block_means
 from fieldprep.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from astropy.wcs import WCS
+
+    from fieldprep.tiles import Window
 
 FloatImage = npt.NDArray[np.float32]
 BoolImage = npt.NDArray[np.bool_]
@@ -85,6 +88,51 @@ class Field:
     def notes(self) -> list[str]:
         """What a reader of this field's catalogue must know, one line each."""
         return list(self.provenance.get("notes", ()))
+
+    def window(self, window: Window) -> Field:
+        """
+        Part of the field, as a field of its own; the arrays are views.
+
+        Parameters
+        ----------
+        window : Window
+            Which pixels; see `fieldprep.tiles`.
+
+        Returns
+        -------
+        Field
+            With the WCS of its own pixels.
+        """
+        cut = window.rows, window.columns
+        return replace(
+            self,
+            bands={band: image[cut] for band, image in self.bands.items()},
+            mask=self.mask[cut],
+            noise={band: image[cut] for band, image in self.noise.items()},
+            wcs=None if self.wcs is None else self.wcs.slice(cut),
+        )
+
+    def binned(self, factor: int) -> Field:
+        """
+        Field averaged down, for finding and showing what is large; it has neither noise nor WCS.
+
+        Parameters
+        ----------
+        factor : int
+            Side in pixels of the blocks that become one; see `fieldprep.averaging`.
+
+        Returns
+        -------
+        Field
+        """
+        return replace(
+            self,
+            bands={band: block_means(image, factor) for band, image in self.bands.items()},
+            mask=block_mask(self.mask, factor),
+            noise={},
+            wcs=None,
+            pixel_scale=None if self.pixel_scale is None else self.pixel_scale * factor,
+        )
 
     @classmethod
     def read(cls, source: str | PathLike[str] | Sequence[str | PathLike[str]], *, name: str | None = None) -> Field:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import os
 import re
 import warnings
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,10 @@ from fieldprep.errors import InputError, one_line
 from fieldprep.fitsroles import INHERITED, as_noise, flagged, kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fieldprep.field import BoolImage, FloatImage
+    from fieldprep.tiles import Window
 
 FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2", ".fits.fz", ".fit.gz", ".fit.bz2", ".fz")
 
@@ -44,6 +49,9 @@ _FILE_NAMES = {
 }
 _BAND_IN_NAME = re.compile(r"(?:^|[_.-])([ugrizy]|f\d{3,4}(?:lp|w2|w|m|n|x))(?=[_.-]|$)", re.IGNORECASE)
 _EXTENSION = re.compile(r"^(?P<path>.+)\[(?P<ext>[\w\- ]+)\]$")
+
+
+ALIGN_FIRST = "bring all bands of so large a field onto one grid first, as SWarp, reproject or AstroDrizzle do"
 
 
 class NoImageError(InputError):
@@ -94,7 +102,7 @@ def kind_by_name(path: Path) -> str:
     return "image"
 
 
-def read_planes(name: str | Path) -> list[Plane]:
+def read_planes(name: str | Path, *, window: Window | None = None, step: int = 1) -> list[Plane]:
     """
     Bands of one FITS file, each with its noise where the file brings it.
 
@@ -107,6 +115,11 @@ def read_planes(name: str | Path) -> list[Plane]:
     ----------
     name : str or path
         The file; ``mosaic.fits[SCI]`` or ``mosaic.fits[1]`` names the HDU, whose noise and flags are read with it.
+    window : Window, optional
+        Read no more than this of each image; the file must be plain or ``.fz``, its bands of one shape. The planes'
+        WCS stays that of the whole.
+    step : int
+        Of a window, read one row in so many.
 
     Returns
     -------
@@ -119,20 +132,81 @@ def read_planes(name: str | Path) -> list[Plane]:
         If the file is missing, empty, damaged, holds no image or an ambiguous one.
     """
     path, extension = split_extension(str(name))
+    with _in_our_words(path):
+        content = _opened(path) if window is None else path
+        with fits.open(content, memmap=False, lazy_load_hdus=False) as hdus:
+            images = _images(path, hdus, extension)
+            if window is not None:
+                images = [_Cut(hdu, window, step) for hdu in _one_shape(path, images)]
+            return _planes(path, images)
+
+
+@contextmanager
+def _in_our_words(path: Path) -> Iterator[None]:
+    """Raise what is wrong with a FITS file as an InputError of one line."""
     try:
         with warnings.catch_warnings():
             # damaged or odd headers speak here; what matters of it is raised below, in our words
             warnings.simplefilter("ignore")
-            with fits.open(_opened(path), memmap=False, lazy_load_hdus=False) as hdus:
-                images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
-                _inherit(hdus[0].header, images)
-                return _planes(path, _chosen(path, hdus, images, extension))
+            yield
     except InputError:
         raise
     except MemoryError as error:
         raise InputError(f"{path}: too large for this machine's memory") from error
     except Exception as error:
         raise InputError(f"{path}: damaged or not FITS ({one_line(error)}); fetch or write it again") from error
+
+
+def image_shape(name: str | Path) -> tuple[int, int]:
+    """
+    Rows and columns of a FITS file's bands, read off its headers.
+
+    Parameters
+    ----------
+    name : str or path
+        As of `read_planes`, plain or ``.fz``.
+
+    Returns
+    -------
+    (ny, nx)
+        Of the largest, should they differ.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        As `read_planes`.
+    """
+    path, extension = split_extension(str(name))
+    with _in_our_words(path), fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+        return max((_shape(hdu) for hdu in _images(path, hdus, extension)), key=math.prod)
+
+
+def _images(path: Path, hdus: fits.HDUList, extension: str | int | None) -> list[Any]:
+    """Image HDUs in question, each with what it inherits of the primary header."""
+    images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
+    _inherit(hdus[0].header, images)
+    return _chosen(path, hdus, images, extension)
+
+
+def _shape(hdu: Any) -> tuple[int, int]:
+    return int(hdu.shape[-2]), int(hdu.shape[-1])
+
+
+class _Cut:
+    """An image HDU of which only a window, one row in ``step``, is read; what of it `_planes` looks at."""
+
+    def __init__(self, hdu: Any, window: Window, step: int) -> None:
+        self.header, self.name, self.ver = hdu.header, hdu.name, hdu.ver
+        self.data = hdu.section[..., slice(window.y0, window.y1, step), window.columns]
+
+
+def _one_shape(path: Path, hdus: list[Any]) -> list[Any]:
+    """HDUs of the bands' shape, which the bands must share; a weight or error of another shape is left out, as ever."""
+    shapes = {_shape(hdu) for hdu in hdus if kind_of(hdu) == "image"}
+    if len(shapes) > 1:
+        sizes = ", ".join(f"{ny} x {nx}" for ny, nx in sorted(shapes))
+        raise InputError(f"{path}: images of {sizes} pixels; {ALIGN_FIRST}")
+    return [hdu for hdu in hdus if _shape(hdu) in shapes]
 
 
 def _opened(path: Path) -> io.BytesIO:

@@ -57,24 +57,85 @@ def read_picture_planes(path: Path) -> list[Plane]:
     picture stores them, as astrometry.net solves pictures; or from Astronomy Visualization Metadata in the
     file, which count upwards from the bottom row, so that their y axis is turned to match the rows.
     """
+    pixels = read_picture(path)
+    return planes_of(pixels, channels_of(pixels), wcs_of(path, pixels), path)
+
+
+def picture_shape(path: Path) -> tuple[int, int] | None:
+    """Rows and columns of a picture, read off its header; None where that does not tell, as `read_picture` will."""
+    try:
+        with _any_size(), Image.open(path) as picture:
+            return picture.height, picture.width
+    except Exception:  # noqa: BLE001 -- what is wrong with the picture is said where it is decoded
+        return None
+
+
+def read_picture(path: Path) -> npt.NDArray[Any]:
+    """
+    Pixels of a picture as the file stores them.
+
+    Parameters
+    ----------
+    path : path
+        JPEG, PNG or TIFF.
+
+    Returns
+    -------
+    `~numpy.ndarray`, shape (ny, nx), (ny, nx, 3) or (ny, nx, 4)
+        Gray, or in OpenCV's order B, G, R, alpha.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If the file is missing, empty or no picture.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: empty; fetch or write it again")
-    pixels = _decode(path)
-    image = np.ascontiguousarray(pixels, dtype=np.float32)
-    white = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else None
-    if image.ndim == 2:
-        channels = {"gray": image}
-    else:
-        colour = {"R": image[..., 2], "G": image[..., 1], "B": image[..., 0]}
-        equal = np.array_equal(colour["R"], colour["G"]) and np.array_equal(colour["R"], colour["B"])
-        channels = {"gray": colour["R"]} if equal else colour
-        if image.shape[2] == 4 and white is not None:
-            transparent = image[..., 3] == 0
-            channels = {k: np.where(transparent, np.float32(np.nan), v) for k, v in channels.items()}
-    wcs = _sidecar_wcs(path) or _avm_wcs(path, image.shape[0], image.shape[1])
-    return [Plane(band, np.ascontiguousarray(v), None, wcs, "", "", str(path)) for band, v in channels.items()]
+    return _decode(path)
+
+
+def channels_of(pixels: npt.NDArray[Any]) -> tuple[str, ...]:
+    """Bands of a picture: R, G, B, or ``gray`` alone where there is one channel or all three are equal."""
+    if pixels.ndim == 2:
+        return ("gray",)
+    blue, green, red = (pixels[..., k] for k in range(3))
+    return ("gray",) if np.array_equal(red, green) and np.array_equal(red, blue) else ("R", "G", "B")
+
+
+def wcs_of(path: Path, pixels: npt.NDArray[Any]) -> WCS | None:
+    """WCS of a picture, from a sidecar or from its metadata; see `read_picture_planes`."""
+    return _sidecar_wcs(path) or _avm_wcs(path, pixels.shape[0], pixels.shape[1])
+
+
+def planes_of(pixels: npt.NDArray[Any], channels: tuple[str, ...], wcs: WCS | None, path: Path) -> list[Plane]:
+    """
+    Channels of a picture, or of a window of it, as bands.
+
+    Parameters
+    ----------
+    pixels : `~numpy.ndarray`, shape (ny, nx), (ny, nx, 3) or (ny, nx, 4)
+        As `read_picture` gives them.
+    channels : tuple of str
+        As `channels_of` gives them for the whole picture.
+    wcs : `~astropy.wcs.WCS` or None
+        Its WCS.
+    path : path
+        Its file.
+
+    Returns
+    -------
+    list of Plane
+        Float32, NaN where the picture is transparent.
+    """
+    place = {"R": 2, "G": 1, "B": 0, "gray": 2}
+    bands = {name: pixels if pixels.ndim == 2 else pixels[..., place[name]] for name in channels}
+    images = {name: np.ascontiguousarray(image, dtype=np.float32) for name, image in bands.items()}
+    if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels.dtype.kind == "u":
+        for image in images.values():
+            image[pixels[..., 3] == 0] = np.nan
+    return [Plane(band, image, None, wcs, "", "", str(path)) for band, image in images.items()]
 
 
 @contextmanager

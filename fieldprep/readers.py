@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
@@ -28,9 +28,11 @@ from fieldprep.fitsroles import as_noise
 from fieldprep.picturefile import is_picture, read_picture_planes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from astropy.wcs import WCS
+
+    from fieldprep.field import BoolImage
 
 _SDSS_FRAME = re.compile(r"frame-[ugriz]-(\d{6}-\d-\d{4})\.")
 
@@ -61,7 +63,7 @@ def read_field(source: str | PathLike[str] | Sequence[str | PathLike[str]], *, n
         paths = band_files(paths[0])
     if not paths:
         raise InputError("no files to read a field from")
-    planes = read_picture_planes(paths[0]) if len(paths) == 1 and is_picture(paths[0]) else _read_bands(paths)
+    planes = read_picture_planes(paths[0]) if len(paths) == 1 and is_picture(paths[0]) else read_bands(paths)
     return _assemble(planes, name or field_name([Path(str(part)) for part in given]))
 
 
@@ -123,8 +125,27 @@ def field_name(paths: Sequence[Path]) -> str:
     return first.stem
 
 
-def _read_bands(paths: Sequence[Path]) -> list[Plane]:
-    """Bands of several FITS files, each with the noise that a file beside it brings."""
+def read_bands(paths: Sequence[Path], read: Callable[[Path], list[Plane]] = read_planes) -> list[Plane]:
+    """
+    Bands of several FITS files, each with the noise that a file beside it brings.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        The files of one field.
+    read : callable
+        Gives the planes of a file; see `fieldprep.fitsfile.read_planes`.
+
+    Returns
+    -------
+    list of Plane
+        In the order of the files.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If there is none, or one band twice.
+    """
     bands: dict[str, Plane] = {}
     noise: list[tuple[str, Path]] = []
     for path in paths:
@@ -133,7 +154,7 @@ def _read_bands(paths: Sequence[Path]) -> list[Plane]:
             noise.append((kind, path))
         elif kind == "image":
             try:
-                planes = read_planes(path)
+                planes = read(path)
             except NoImageError:
                 if len(paths) == 1:
                     raise
@@ -148,7 +169,7 @@ def _read_bands(paths: Sequence[Path]) -> list[Plane]:
     if not bands:
         raise InputError(f"{paths[0].parent}: no science image, only weights, errors or flags")
     for kind, path in noise:
-        plane = read_planes(path)[0]
+        plane = read(path)[0]
         if plane.band in bands and bands[plane.band].image.shape == plane.image.shape:
             bands[plane.band] = replace(bands[plane.band], noise=as_noise(plane.image, kind))
     return list(bands.values())
@@ -156,48 +177,67 @@ def _read_bands(paths: Sequence[Path]) -> list[Plane]:
 
 def _assemble(planes: list[Plane], name: str) -> Field:
     """Planes onto one grid, unusable pixels masked."""
-    ids = {plane.field_id for plane in planes if plane.field_id}
-    if len(ids) > 1:
-        raise InputError(f"{name}: the bands are of different fields ({', '.join(sorted(ids))})")
-    order = by_wavelength([plane.band for plane in planes])
-    planes = sorted(planes, key=lambda plane: order.index(plane.band))
-    survey = planes[0].survey
-    reference = next((p for p in planes if survey == "SDSS" and p.band == "r"), planes[len(planes) // 2])
+    planes, reference = in_order(planes, name)
     shape = reference.image.shape
     if min(shape) < 2:
         raise InputError(f"{reference.file}: an image of {shape[0]} x {shape[1]} pixels is no field")
     for plane in planes:
         if not np.isfinite(plane.image).any():
             raise InputError(f"{plane.file}: no finite pixel in band {plane.band}")
-    notes = _check_grids(planes, reference, name)
-    notes += dict.fromkeys(f"{name}: {note}" for plane in planes for note in plane.notes)
+    notes = grid_notes(planes, reference, name)
     aligned = [_aligned(plane, reference) for plane in planes]
-    mask = np.zeros(shape, np.bool_)
-    for plane in aligned:
+    mask = unusable(aligned)
+    if mask.all():
+        raise InputError(f"{name}: no pixel is usable in every band ({', '.join(p.band for p in planes)})")
+    return Field(
+        name=name,
+        bands={plane.band: plane.image for plane in aligned},
+        mask=mask,
+        survey=planes[0].survey,
+        wcs=reference.wcs,
+        pixel_scale=scale_of(reference),
+        noise={plane.band: plane.noise for plane in aligned if plane.noise is not None},
+        provenance=provenance_of(planes, notes),
+    )
+
+
+def in_order(planes: list[Plane], name: str) -> tuple[list[Plane], Plane]:
+    """Planes of one field from the shortest wavelength to the longest, and the one whose grid is the field's."""
+    ids = {plane.field_id for plane in planes if plane.field_id}
+    if len(ids) > 1:
+        raise InputError(f"{name}: the bands are of different fields ({', '.join(sorted(ids))})")
+    order = by_wavelength([plane.band for plane in planes])
+    planes = sorted(planes, key=lambda plane: order.index(plane.band))
+    sdss_r = (plane for plane in planes if planes[0].survey == "SDSS" and plane.band == "r")
+    return planes, next(sdss_r, planes[len(planes) // 2])
+
+
+def unusable(planes: Sequence[Plane]) -> BoolImage:
+    """Mask of planes on one grid: a band is missing, not finite, saturated or flagged there, or has no noise."""
+    mask = np.zeros(planes[0].image.shape, np.bool_)
+    for plane in planes:
         mask |= ~np.isfinite(plane.image)
         if plane.unusable is not None:
             mask |= plane.unusable
         if plane.noise is not None:
             mask |= ~np.isfinite(plane.noise)
-    if mask.all():
-        raise InputError(f"{name}: no pixel is usable in every band ({', '.join(order)})")
-    scale = None
-    if reference.wcs is not None:
-        scale = float(np.mean(proj_plane_pixel_scales(reference.wcs)) * 3600)
-    return Field(
-        name=name,
-        bands={plane.band: plane.image for plane in aligned},
-        mask=mask,
-        survey=survey,
-        wcs=reference.wcs,
-        pixel_scale=scale,
-        noise={plane.band: plane.noise for plane in aligned if plane.noise is not None},
-        provenance={"files": sorted({plane.file for plane in planes}), "id": "".join(ids), "notes": notes},
-    )
+    return mask
 
 
-def _check_grids(planes: list[Plane], reference: Plane, name: str) -> list[str]:
-    """Notes on the WCS; bands without one must share the reference's shape."""
+def scale_of(plane: Plane) -> float | None:
+    """Arcsec per pixel; None without a WCS."""
+    return None if plane.wcs is None else float(np.mean(proj_plane_pixel_scales(plane.wcs)) * 3600)
+
+
+def provenance_of(planes: Sequence[Plane], notes: Sequence[str]) -> dict[str, Any]:
+    """Provenance of a field made of these planes; see `Field`."""
+    ids = {plane.field_id for plane in planes if plane.field_id}
+    return {"files": sorted({plane.file for plane in planes}), "id": "".join(ids), "notes": list(notes)}
+
+
+def grid_notes(planes: Sequence[Plane], reference: Plane, name: str) -> list[str]:
+    """What the files themselves note, and what there is to note of the WCS; without one bands must be of one shape."""
+    own = list(dict.fromkeys(f"{name}: {note}" for plane in planes for note in plane.notes))
     without = [plane for plane in planes if plane.wcs is None]
     for plane in planes:
         if plane.image.shape != reference.image.shape and (plane in without or reference in without):
@@ -207,14 +247,14 @@ def _check_grids(planes: list[Plane], reference: Plane, name: str) -> list[str]:
                 "WCS in both they cannot be brought onto one grid"
             )
     if not without:
-        return []
+        return own
     if reference in without:
-        return [f"{name}: no WCS, so no sky positions"]
+        return [f"{name}: no WCS, so no sky positions", *own]
     bands = ", ".join(plane.band for plane in without)
-    return [f"{name}: no WCS in band {bands}, taken to be on the grid of band {reference.band}"]
+    return [f"{name}: no WCS in band {bands}, taken to be on the grid of band {reference.band}", *own]
 
 
-def _same_grid(first: WCS, second: WCS) -> bool:
+def same_grid(first: WCS, second: WCS) -> bool:
     """Whether two WCSs are one, distortion included."""
     if not first.wcs.compare(second.wcs, tolerance=1e-9):
         return False
@@ -228,7 +268,7 @@ def _aligned(plane: Plane, reference: Plane) -> Plane:
     if plane is reference or plane.wcs is None or reference.wcs is None:
         return plane
     shape = (reference.image.shape[0], reference.image.shape[1])
-    if plane.image.shape == shape and _same_grid(plane.wcs, reference.wcs):
+    if plane.image.shape == shape and same_grid(plane.wcs, reference.wcs):
         return plane
     if min(plane.image.shape) < 2:
         raise InputError(f"{plane.file}: an image of {plane.image.shape} pixels is no field")

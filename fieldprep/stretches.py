@@ -20,9 +20,12 @@ import numpy.typing as npt
 from fieldprep.sky import sky_level_and_noise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fieldprep.field import FloatImage
 
     Picture = npt.NDArray[np.uint8]
+    Stretch = Callable[[FloatImage], Picture]
 
 BLACK, WHITE = -1.0, 100.0  # sigma from the sky: the limits of the linear stretch
 GAMMA = 1 / 2.2  # of a display
@@ -30,84 +33,92 @@ GAMMA = 1 / 2.2  # of a display
 WARMER = ((1.2, -0.1, 0.0), (0.0, 0.9, 0.0), (0.0, 0.0, 1.0))
 
 
-def linear(flux: FloatImage) -> Picture:
+def linear(reference: FloatImage) -> Stretch:
     """
     LIN: (x - min) / (max - min) x 255, min the sky less one sigma, max the sky plus 100 sigma.
 
     Parameters
     ----------
-    flux : 3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
-        R, G, B in any unit, with or without a sky level.
+    reference : 3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
+        R, G, B in any unit, with or without a sky level: what the limits are measured on.
 
     Returns
     -------
-    3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
+    callable
+        The stretch; see `fieldprep.variants`.
 
     References
     ----------
     Appendix A.1.6, linear stretch.
     """
-    return _eight_bits(_stretched(flux))
+    stretched = _stretch(reference)
+    return lambda flux: _eight_bits(stretched(flux))
 
 
-def logarithm(flux: FloatImage) -> Picture:
+def logarithm(reference: FloatImage) -> Stretch:
     """
     LOG: c log(1 + x) of the linear stretch, with the c that leaves white white, 255 / log(256).
 
     Parameters
     ----------
-    flux : 3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
-        R, G, B in any unit, with or without a sky level.
+    reference : 3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
+        R, G, B in any unit, with or without a sky level: what the limits are measured on.
 
     Returns
     -------
-    3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
+    callable
+        The stretch; see `fieldprep.variants`.
 
     References
     ----------
     Appendix A.1.6, non-linear stretch.
     """
-    return _eight_bits(np.float32(255 / np.log(256)) * np.log1p(_stretched(flux)))
+    stretched = _stretch(reference)
+    return lambda flux: _eight_bits(np.float32(255 / np.log(256)) * np.log1p(stretched(flux)))
 
 
-def gamma(flux: FloatImage) -> Picture:
+def gamma(reference: FloatImage) -> Stretch:
     """
     GAM: x to the power 1 / 2.2 of the linear stretch, on a scale where white is 1.
 
     Parameters
     ----------
-    flux : 3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
-        R, G, B in any unit, with or without a sky level.
+    reference : 3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
+        R, G, B in any unit, with or without a sky level: what the limits are measured on.
 
     Returns
     -------
-    3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
+    callable
+        The stretch; see `fieldprep.variants`.
 
     References
     ----------
     Appendix A.1.6, gamma correction. A power of 0 .. 255 itself would leave that range.
     """
-    return _eight_bits(255 * np.power(_stretched(flux) / 255, np.float32(GAMMA)))
+    stretched = _stretch(reference)
+    return lambda flux: _eight_bits(255 * np.power(stretched(flux) / 255, np.float32(GAMMA)))
 
 
-def warmer(flux: FloatImage) -> Picture:
+def warmer(reference: FloatImage) -> Stretch:
     """
     MAT: LIN, its colours turned by the paper's example of a matrix.
 
     Parameters
     ----------
-    flux : 3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
-        R, G, B in any unit, with or without a sky level.
+    reference : 3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
+        R, G, B in any unit, with or without a sky level: what the limits are measured on.
 
     Returns
     -------
-    3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
+    callable
+        The stretch; see `fieldprep.variants`.
 
     References
     ----------
     Appendix A.1.7.
     """
-    return _eight_bits(colour_matrix(_stretched(flux), WARMER))
+    stretched = _stretch(reference)
+    return lambda flux: _eight_bits(colour_matrix(stretched(flux), WARMER))
 
 
 def colour_matrix(rgb: npt.ArrayLike, matrix: npt.ArrayLike) -> FloatImage:
@@ -144,15 +155,19 @@ def colour_matrix(rgb: npt.ArrayLike, matrix: npt.ArrayLike) -> FloatImage:
     return turned
 
 
-def _stretched(flux: FloatImage) -> FloatImage:
+def _stretch(reference: FloatImage) -> Callable[[FloatImage], FloatImage]:
     """Linear stretch to 0 .. 255, still float; black where a channel is not finite."""
-    limits = [sky_level_and_noise(flux[..., k]) for k in range(3)]
+    limits = [sky_level_and_noise(reference[..., k]) for k in range(3)]
     low = np.array([level + BLACK * noise for level, noise in limits], np.float32)
     span = np.array([(WHITE - BLACK) * noise for _, noise in limits], np.float32)
-    with np.errstate(over="ignore"):  # an infinite flux is made black below
-        levels: FloatImage = np.clip((flux - low) / span * np.float32(255), 0, 255)
-    levels[~np.isfinite(flux).all(axis=-1)] = 0
-    return levels
+
+    def stretched(flux: FloatImage) -> FloatImage:
+        with np.errstate(over="ignore"):  # an infinite flux is made black below
+            levels: FloatImage = np.clip((flux - low) / span * np.float32(255), 0, 255)
+        levels[~np.isfinite(flux).all(axis=-1)] = 0
+        return levels
+
+    return stretched
 
 
 def _eight_bits(levels: FloatImage) -> Picture:

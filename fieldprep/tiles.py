@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,63 @@ class Window:
         return slice(self.y0, self.y1)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, (ny, nx)."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
     def columns(self) -> slice:
         """Slice of the columns."""
         return slice(self.x0, self.x1)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """
+    A window and the part of it that no other window speaks for.
+
+    Parameters
+    ----------
+    window : Window
+        What is looked at.
+    core : Window
+        What it owns; the cores of all tiles cover the field once.
+    """
+
+    window: Window
+    core: Window
+
+
+def whole(shape: tuple[int, int]) -> Window:
+    """Window of a whole field of shape (ny, nx)."""
+    return Window(0, 0, shape[1], shape[0])
+
+
+def tiles(shape: tuple[int, int], size: int, overlap: int) -> list[Tile]:
+    """
+    Windows as `windows` gives them, each with its core: neighbours meet in the middle of their overlap.
+
+    Parameters
+    ----------
+    shape, size, overlap
+        As of `windows`.
+
+    Returns
+    -------
+    list of Tile
+        Row by row.
+    """
+    found = windows(shape, size, overlap)
+    across = _cores(sorted({(one.x0, one.x1) for one in found}))
+    down = _cores(sorted({(one.y0, one.y1) for one in found}))
+    return [Tile(one, Window(across[one.x0][0], down[one.y0][0], across[one.x0][1], down[one.y0][1])) for one in found]
+
+
+def _cores(spans: list[tuple[int, int]]) -> dict[int, tuple[int, int]]:
+    """First and last of each core along one axis, by the start of its window."""
+    seams = [(before[1] + after[0]) // 2 for before, after in pairwise(spans)]
+    ends = pairwise([spans[0][0], *seams, spans[-1][1]])
+    return {start: core for (start, _), core in zip(spans, ends, strict=True)}
 
 
 def windows(shape: tuple[int, int], size: int, overlap: int) -> list[Window]:

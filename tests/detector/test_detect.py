@@ -1,12 +1,8 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from detector import Detector
-from detector.cards import Card
-from detector.detect import OVERLAP, SAME_OBJECT_IOU, WHOLE_PIXELS, decode, one_each, vote
+from detector.detect import decode
 from detector.detections import Flag
 from detector.evaluate import match
 from fieldprep import Field
@@ -132,32 +128,16 @@ def test_the_network_sees_red_green_blue_from_0_to_1_padded_with_black(as_detect
 
 
 def test_decode_takes_the_best_class_of_each_anchor():
-    xyxy, scores, class_id = decode(head((10, 10, 4, 4, 0.2, 0.7), (20, 20, 4, 4, 0.6, 0.1), classes=2), 0.01)
+    xyxy, scores, class_id = decode(head((10, 10, 4, 4, 0.2, 0.7), (20, 20, 4, 4, 0.6, 0.1), classes=2), 0.01, 2)
     assert class_id.tolist() == [1, 0]
     assert scores.tolist() == pytest.approx([0.7, 0.6])
     assert xyxy.tolist() == [[8, 8, 12, 12], [18, 18, 22, 22]]
-
-
-def test_a_small_galaxy_nested_in_a_large_one_is_kept():
-    boxes = np.array([[0, 0, 100, 100], [40, 40, 60, 60], [10, 10, 90, 90.0]])
-    assert sorted(one_each(boxes, np.array([0.9, 0.8, 0.7]), np.zeros(3, np.int64)).tolist()) == [0, 1]
-
-
-def test_two_galaxies_side_by_side_are_kept_even_if_their_boxes_overlap_by_half():
-    # one third of a side apart: IoU 0.5
-    boxes = np.array([[0, 0, 30, 30], [10, 0, 40, 30.0]])
-    assert sorted(one_each(boxes, np.array([0.9, 0.8]), np.zeros(2, np.int64)).tolist()) == [0, 1]
 
 
 def test_of_two_boxes_of_one_galaxy_at_the_edge_one_is_left(as_detector):
     # alike in the field, unlike beyond its edge, where both are cut off
     found = of_field(head((5, 20, 30, 20, 0.9), (-10, 20, 60, 20, 0.8)), (40, 64), as_detector)
     assert found.xyxy.tolist() == [[-0.5, 9.5, 19.5, 29.5]]
-
-
-def test_of_two_boxes_of_one_object_the_more_confident_stays():
-    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10.0]])
-    assert one_each(boxes, np.array([0.3, 0.8]), np.zeros(2, np.int64)).tolist() == [1]
 
 
 def test_boxes_of_different_classes_are_never_merged(as_detector):
@@ -176,83 +156,11 @@ def test_the_output_does_not_hang_on_the_order_of_the_anchors(as_detector):
     np.testing.assert_allclose(first.xyxy, second.xyxy, atol=1e-9)  # the last digit of a mean hangs on its order
 
 
-@st.composite
-def block_fields(draw):
-    """A field of separate bright blocks, none larger than half an overlap, and the side of a tile."""
-    tile = draw(st.integers(48, 120))
-    largest = tile // 4
-    ny, nx = draw(st.integers(30, 260)), draw(st.integers(30, 260))
-    rgb, cell = np.zeros((ny, nx, 3), np.uint8), largest + 2
-    random = np.random.default_rng(draw(st.integers(0, 10_000)))
-    n = 0
-    for y in range(0, ny - cell + 1, cell):
-        for x in range(0, nx - cell + 1, cell):
-            h, w = random.integers(1, largest + 1, 2)
-            dy, dx = random.integers(0, largest - h + 1), random.integers(0, largest - w + 1)
-            rgb[y + dy : y + dy + h, x + dx : x + dx + w] = 130 + random.integers(0, 120)
-            n += 1
-    return rgb, tile, n
-
-
-@settings(max_examples=40, deadline=None)
-@given(block_fields())
-def test_objects_at_seams_are_found_once_and_as_in_one_piece(scene):
-    rgb, tile, n = scene
-    mask = np.zeros(rgb.shape[:2], np.bool_)
-    detector = Detector(bright_blocks, Card("fake", "detect", "fake", ("galaxy",), "N", 32, 0.25, "0" * 64))
-    whole, tiled = detector.detect_picture(rgb, mask), detector.detect_picture(rgb, mask, tile=tile)
-    assert len(whole) == n
-    assert tiled.xyxy.tolist() == whole.xyxy.tolist()
-    assert tiled.confidence.tolist() == whole.confidence.tolist()
-
-
-@settings(max_examples=60, deadline=None)
-@given(x=st.integers(0, 240), y=st.integers(0, 140), side=st.integers(1, 16))
-@example(x=64, y=64, side=16)
-def test_one_object_is_found_once_wherever_it_lies(x, y, side):
-    rgb = np.zeros((160, 260, 3), np.uint8)
-    rgb[y : y + side, x : x + side] = 200
-    detector = Detector(bright_blocks, Card("fake", "detect", "fake", ("galaxy",), "N", 32, 0.25, "0" * 64))
-    found = detector.detect_picture(rgb, np.zeros((160, 260), np.bool_), tile=64)
-    assert found.xyxy.tolist() == [[x - 0.5, y - 0.5, min(x + side, 260) - 0.5, min(y + side, 160) - 0.5]]
-
-
-def test_a_field_too_large_for_one_pass_is_tiled_by_itself(as_detector):
-    sizes = []
-
-    def network(batch):
-        sizes.append(batch.shape[2:])
-        return bright_blocks(batch)
-
-    rgb, mask = clear((300, WHOLE_PIXELS // 300 + 1))
-    rgb[100:110, 2040:2060] = 200
-    found = as_detector(network).detect_picture(rgb, mask)
-    assert len(sizes) > 1
-    assert max(size[1] for size in sizes) == 2048
-    assert OVERLAP < 2048
-    assert found.xyxy.tolist() == [[2039.5, 99.5, 2059.5, 109.5]]
-
-
 @pytest.fixture(scope="module")
 def real(sdss_field, galaxy):
     """The real field's picture, its mask, and what is found in it in one piece."""
     rgb = picture(sdss_field, galaxy.card.variant)
     return rgb, sdss_field.mask, galaxy.detect_picture(rgb, sdss_field.mask)
-
-
-def test_tiles_of_a_real_field_find_what_one_piece_does(real, galaxy):
-    rgb, mask, whole = real
-    tiled = galaxy.detect_picture(rgb, mask, tile=640)
-    for found in (whole, tiled):
-        np.fill_diagonal(overlaps := ious(found.xyxy), 0)
-        assert overlaps.max() <= SAME_OBJECT_IOU + 1e-6
-    for some, others in ((whole, tiled), (tiled, whole)):
-        sure = some.select(some.confidence >= 0.4)
-        assert len(sure) > 30
-        distance = np.linalg.norm(sure.centres[:, None] - others.centres[None], axis=2).min(axis=1)
-        # 4 px, the least matching distance; a tile's edge changes what the network sees around an object
-        assert distance.max() < 4
-        assert np.median(distance) < 0.5
 
 
 def test_padding_to_whole_strides_does_not_shift_boxes(real, galaxy):
@@ -284,22 +192,3 @@ def test_detect_takes_the_picture_that_the_card_names(galaxy):
     by_default = galaxy.detect(field)
     named = galaxy.detect_picture(picture(field, galaxy.card.variant), field.mask)
     assert by_default.xyxy.tolist() == named.xyxy.tolist()
-
-
-def test_a_kept_box_moves_to_the_weighted_mean_of_its_objects_boxes():
-    xyxy = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [40, 40, 50, 50], [0, 0, 10, 10]], float)
-    scores, class_id = np.array([0.8, 0.4, 0.9, 0.9]), np.array([0, 0, 0, 1])
-    moved = vote(xyxy, scores, class_id, np.array([0, 2]))
-    shift = 0.4**2 / (0.8**2 + 0.4**2)
-    np.testing.assert_allclose(moved, [[shift, 0, 10 + shift, 10], [40, 40, 50, 50]])
-
-
-def test_votes_do_not_hang_on_how_many_boxes_are_counted_at_once(monkeypatch):
-    rng = np.random.default_rng(0)
-    corner = rng.uniform(0, 200, (300, 2))
-    xyxy = np.concatenate([corner, corner + rng.uniform(8, 40, (300, 2))], axis=1)
-    scores, class_id = rng.uniform(0.01, 1, 300), np.zeros(300, np.int64)
-    kept = one_each(xyxy, scores, class_id)
-    whole = vote(xyxy, scores, class_id, kept)
-    monkeypatch.setattr("detector.detect.VOTERS_AT_ONCE", 7)
-    np.testing.assert_allclose(vote(xyxy, scores, class_id, kept), whole)

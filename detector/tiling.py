@@ -1,0 +1,192 @@
+"""
+How a field too large for one pass is looked at: by overlapping tiles, and coarser for what is too large for a tile.
+
+A tile speaks for what is centred in its core; the cores cover the field once, and around its core a tile sees half
+the overlap, as much as half of the largest object that is looked for at that level. Two tiles may place one object on
+either side of their seam, so each also speaks, as a guest, for what is centred out of its core by up to a quarter of
+its box; a guest goes where the owner found something there. Objects larger than the overlap are left to the next
+level, the field averaged down by two, which sees twice as far; the last level is looked at in one piece.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.merging import one_each, overlapping_pairs
+from fieldprep.tiles import Tile, tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fieldprep.tiles import Window
+    from fieldprep.views import View
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+WHOLE_PIXELS = 4_500_000  # fields up to this size (an SDSS frame has 3 million) go through in one pass
+TILE = 2048
+OVERLAP = 512  # as large as the largest galaxies the networks are trained on
+GUEST_REACH = 0.25  # of a box's sides: farther out of a tile's core its centre is not another tile's, placed otherwise
+GUEST_SIZE = 0.75  # of the largest side of the level below: so far two levels may differ on the size of one object
+GUEST_IOU = 0.2  # what a guest may share with what another tile or level owns
+
+
+@dataclass(frozen=True)
+class Level:
+    """
+    One look at a field.
+
+    Parameters
+    ----------
+    view : View
+        The field, averaged down.
+    scale : int
+        By how much.
+    tile : int
+        Side of its tiles in its own pixels.
+    last : bool
+        Whether it is looked at in one piece, so that nothing is too large for it.
+    """
+
+    view: View
+    scale: int
+    tile: int
+    last: bool
+
+    @property
+    def overlap(self) -> int:
+        """Overlap of its tiles, and the largest side of a box that is left to no coarser level, in its own pixels."""
+        return min(OVERLAP, self.tile // 2)
+
+    def tiles(self) -> list[Tile]:
+        """Tiles of the level, row by row; the last has one."""
+        shape = self.view.shape
+        return tiles(shape, max(shape), 0) if self.last else tiles(shape, self.tile, self.overlap)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """
+    Boxes found in some tiles.
+
+    Parameters
+    ----------
+    xyxy, scores, class_id
+        As of `detector.detections.Detections`, in the field's own pixels.
+    masked : 1D bool `~numpy.ndarray`, shape (N,)
+        Whether too much of a box is unusable.
+    guest : 1D bool `~numpy.ndarray`, shape (N,)
+        Whether another tile or level has the first say.
+    tile : 1D int64 `~numpy.ndarray`, shape (N,)
+        Which tile a box was found in.
+    """
+
+    xyxy: Floats
+    scores: Floats
+    class_id: Integers
+    masked: Bools
+    guest: Bools
+    tile: Integers
+
+    @classmethod
+    def joined(cls, parts: Sequence[Found]) -> Found:
+        """All boxes of several, at least one."""
+        columns = zip(*(part.columns for part in parts), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
+
+    def select(self, chosen: Bools | Integers) -> Found:
+        """Boxes by a bool mask or an index array."""
+        return Found(*(column[chosen] for column in self.columns))
+
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """All arrays, in the order of the parameters."""
+        return self.xyxy, self.scores, self.class_id, self.masked, self.guest, self.tile
+
+
+def levels(view: View, tile: int | None = None) -> Iterator[Level]:
+    """
+    Levels of a field, from the finest to the one that is looked at in one piece.
+
+    Parameters
+    ----------
+    view : View
+        The field.
+    tile : int, optional
+        Side of the tiles; by default what has up to 4.5 million pixels is looked at in one piece and the rest in
+        tiles of 2048.
+
+    Yields
+    ------
+    Level
+    """
+    scale = 1
+    while True:
+        ny, nx = view.shape
+        last = ny * nx <= WHOLE_PIXELS if tile is None else max(ny, nx) <= tile
+        yield Level(view, scale, tile or TILE, last)
+        if last:
+            return
+        view, scale = view.binned(2), 2 * scale
+
+
+def spoken_for(xyxy: Floats, core: Window, level: Level) -> tuple[Bools, Bools]:
+    """
+    Which boxes a tile speaks for, by their place and by their size.
+
+    Parameters
+    ----------
+    xyxy : 2D `~numpy.ndarray`, shape (N, 4)
+        Boxes, in the pixels of the level.
+    core : Window
+        The tile's core.
+    level : Level
+        The level.
+
+    Returns
+    -------
+    kept, guest : 1D bool `~numpy.ndarray`, shape (N,)
+        Whether it speaks for a box; whether it does as a guest only.
+    """
+    sides = xyxy[:, 2:] - xyxy[:, :2]
+    longest = sides.max(axis=1, initial=0)
+    centres = (xyxy[:, :2] + xyxy[:, 2:]) / 2
+    low, high = np.array([core.x0, core.y0]) - 0.5, np.array([core.x1, core.y1]) - 0.5
+    out = np.maximum(np.maximum(low - centres, centres - high), 0)
+    owned = ((centres >= low) & (centres < high)).all(axis=1)
+    near = (out <= GUEST_REACH * sides).all(axis=1)
+    least = level.overlap / 2 if level.scale > 1 else 0.0
+    fits = (longest >= GUEST_SIZE * least) & (np.full(len(xyxy), level.last) | (longest <= level.overlap))
+    return near & fits, ~owned | (longest < least)
+
+
+def settled(found: Found) -> Found:
+    """
+    What is found in all tiles and levels, each object once.
+
+    Parameters
+    ----------
+    found : Found
+        All of it, in any order.
+
+    Returns
+    -------
+    Found
+        Of boxes of one object the most confident; no guest that overlaps what another tile owns.
+    """
+    found = found.select(one_each(found.xyxy, found.scores, found.class_id))
+    if not found.guest.any():
+        return found
+    first, second, _ = overlapping_pairs(found.xyxy, found.class_id, GUEST_IOU)
+    elsewhere = found.tile[first] != found.tile[second]
+    first, second = first[elsewhere], second[elsewhere]
+    gone = np.zeros(len(found.scores), np.bool_)
+    gone[first[found.guest[first] & ~found.guest[second]]] = True
+    gone[second[found.guest[second] & ~found.guest[first]]] = True
+    return found.select(~gone)
