@@ -296,17 +296,91 @@ def evaluate_run(
     ],
     columns: Columns = "",
     radius: Radius = None,
+    labels: Annotated[
+        str,
+        typer.Option(help="The truth's column of a classifier's task where they differ, as in morphology=gz_class."),
+    ] = "",
 ) -> None:
     """
-    Score a run against a catalogue: completeness, purity, IoU, AP by magnitude; also evaluation.json.
+    Score a run against a catalogue: DIR/evaluation.html, the page to look at, with evaluation.json and its plots.
 
     Example: fullfield evaluate run out --truth catalogue.csv
     """
     from fieldprep.catalogues.columns import parse_columns  # noqa: PLC0415 -- --help answers without loading it
-    from fullfield import evaluation  # noqa: PLC0415 -- as above
+    from fullfield.chain import parse_labels  # noqa: PLC0415 -- as above
+    from fullfield.evaluation import evaluate_run as evaluate  # noqa: PLC0415 -- as above
+    from fullfield.evaluationreport import PAGE_FILE  # noqa: PLC0415 -- as above
+    from fullfield.evaluationtext import as_text  # noqa: PLC0415 -- as above
 
-    result = evaluation.evaluate_run(folder, truth, columns=parse_columns(columns), radius=radius)
-    typer.echo(evaluation.as_text(result))
+    chosen = parse_columns(columns)
+    result = evaluate(folder, truth, columns=chosen, radius=radius, labels=parse_labels(labels))
+    typer.echo(f"{as_text(result)}\npage: {folder / PAGE_FILE}")
+
+
+@evaluate_app.command("detector")
+def evaluate_detector(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="A field or a folder of fields with their catalogues, or a set that prepare made."
+        ),
+    ],
+    detector: Annotated[str, typer.Option(help="Weights: a shipped name, or the path of an .onnx.")] = "galaxy",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the run and the page (default: only the figures are shown)."),
+    ] = None,
+    truth: Annotated[
+        str, typer.Option(help="Fields: a catalogue, or the name of one beside each field's frames.")
+    ] = "catalogue.csv",
+    variant: Annotated[str | None, typer.Option(help="Fields: the picture to look at (default: the card's).")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(min=0.01, max=1.0, help="Threshold of the catalogue (default: the card's).")
+    ] = None,
+    columns: Columns = "",
+    radius: Radius = None,
+    workers: Annotated[int, typer.Option(min=1, help="Fields: processes; the cores are shared among them.")] = 1,
+) -> None:
+    """
+    Score a detector on fields with catalogues, or on the validation half of a training set.
+
+    Example: fullfield evaluate detector frames --out scored
+
+    Example: fullfield evaluate detector set --detector training/weights/galaxy.onnx
+    """
+    from fieldprep.catalogues.columns import parse_columns  # noqa: PLC0415 -- --help answers without loading it
+    from fullfield.detectorevaluation import (  # noqa: PLC0415 -- as above
+        annotations_of,
+        evaluate_fields,
+        evaluate_validation,
+    )
+    from fullfield.evaluationreport import PAGE_FILE  # noqa: PLC0415 -- as above
+    from fullfield.evaluationtext import as_text  # noqa: PLC0415 -- as above
+
+    failures: list[Any] = []
+    if annotations_of(data).is_file():
+        from detector import Detector  # noqa: PLC0415 -- as above
+
+        result = evaluate_validation(data, Detector.load(detector), confidence=confidence, out=out)
+    else:
+        with _Progress() as progress:
+            result, failures = evaluate_fields(
+                data,
+                detector,
+                truth,
+                out=out,
+                variant=variant,
+                confidence=confidence,
+                columns=parse_columns(columns),
+                radius=radius,
+                workers=workers,
+                progress=progress,
+            )
+    for failure in failures:
+        typer.echo(f"failed: {failure.field} ({failure.stage}): {failure.error}", err=True)
+    typer.echo(as_text(result) + (f"\npage: {out / PAGE_FILE}" if out else ""))
+    if failures:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,16 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from detector.calibration import Calibration
 from detector.detections import Detections
-from detector.evaluate import Scene, match, score
-from detector.pictures import PictureScene, read_reference, score_pictures
-from fieldprep.catalogues import NO_COLUMNS, NothingHereError, read_table, sources_on_field
+from detector.evaluate import Scene, match, score, score_in_full
+from detector.pictures import PictureScene, read_reference, score_pictures, score_pictures_in_full
+from fieldprep.catalogues import NO_COLUMNS, NothingHereError, Sources, read_table, sources_on_field
 from fieldprep.errors import InputError
 from fieldprep.surveys.prefix import survey_of
-from fullfield.catalogue import read_parquet, write_json
+from fullfield.catalogue import read_parquet
+from fullfield.chain import evaluate_classes, tasks_of
+from fullfield.evaluationreport import write_evaluation
 from fullfield.ledger import FIELDS_FILE
 from fullfield.truths import Place, catalogue_file, catalogue_of_field
 
@@ -30,8 +34,27 @@ if TYPE_CHECKING:
     from fieldprep.catalogues import Catalogue
 
 
+@dataclass
+class _Run:
+    """Fields of a run with their truth, by name."""
+
+    tables: dict[str, Table] = field(default_factory=dict)
+    scenes: dict[str, Scene] = field(default_factory=dict)
+    pictures: dict[str, PictureScene] = field(default_factory=dict)
+    taken: dict[str, str] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
+    confidence: float = math.nan
+    calibration: Calibration | None = None
+
+
 def evaluate_run(
-    out: Path, truth: str, *, columns: Mapping[str, str] = NO_COLUMNS, radius: str | None = None
+    out: Path,
+    truth: str,
+    *,
+    columns: Mapping[str, str] = NO_COLUMNS,
+    radius: str | None = None,
+    labels: Mapping[str, str] = NO_COLUMNS,
+    page: bool = True,
 ) -> dict[str, Any]:
     """
     Score the fields of a run against a catalogue.
@@ -45,119 +68,102 @@ def evaluate_run(
         ``catalogue.csv``, or that is named for the field, as ``NAME.reference.csv`` (then ``reference.csv``).
     columns, radius
         What the catalogue's columns and its radius are, as of `fieldprep.catalogues.read_catalogue`.
+    labels : mapping of str to str
+        The truth's column of a classifier's task, where it has not the task's own name.
+    page : bool
+        Whether to write ``evaluation.json``, ``evaluation.html`` and, as plots, ``evaluation/`` into the folder.
 
     Returns
     -------
     dict
-        ``catalogue``: scores of fields with a catalogue, as `detector.evaluate.score` gives them, pooled and
-        by field, and in ``taken`` what was taken for what; ``pictures``: scores of those with a picture's
-        reference, likewise; ``without_truth``: names of fields left out, those that no row lies on among them.
-        Also written to ``evaluation.json``.
+        ``catalogue``: scores of fields with a catalogue, ``pooled`` as `detector.evaluate.score_in_full` gives them, by
+        field (``fields``) as `detector.evaluate.score` does, and in ``taken`` what was taken for what; ``classifiers``:
+        what `fullfield.chain.evaluate_classes` gives; ``pictures``: scores of those with a picture's reference,
+        likewise; ``without_truth``: names of fields left out, those that no row lies on among them.
 
     Raises
     ------
     fieldprep.errors.InputError
-        If the folder holds no run, or no field of it has a truth.
+        If the folder holds no run, no field of it has a truth, or a label's column is not there.
     """
     if not (out / FIELDS_FILE).exists():
         raise InputError(f"{out}: not the folder of a run (no {FIELDS_FILE} in it)")
-    is_reference = cache(lambda path: "bright" in read_table(path).columns)
-    tables: dict[str, Table] = {}
-    scenes: dict[str, Scene] = {}
-    taken: dict[str, str] = {}
-    pictures: dict[str, PictureScene] = {}
-    without: list[str] = []
-    confidence = math.nan
-    for path in sorted((out / "fields").glob("*/all_detections.parquet")):
-        name, table = path.parent.name, read_parquet(path)
-        confidence = float(table.meta["confidence"])
-        found = _truth_file(truth, name, table)
-        if found is None:
-            without.append(name)
-            continue
-        if is_reference(found):
-            pictures[name] = PictureScene(_detections(table), read_reference(found))
-            continue
-        catalogue = catalogue_of_field(found, name, columns=columns, radius=radius)
-        try:
-            scenes[name] = _scene(table, catalogue)
-        except NothingHereError:
-            without.append(name)
-            continue
-        tables[name], taken[str(found)] = table, "; ".join(catalogue.notes)
-    if not scenes and not pictures:
+    run = _read_run(out, truth, columns, radius)
+    if not run.scenes and not run.pictures:
         raise InputError(f"{truth}: no field of {out} has such a catalogue, or no row of it lies on one")
-    result: dict[str, Any] = {"truth": truth, "confidence": confidence, "without_truth": without}
-    if scenes:
+    result: dict[str, Any] = {"truth": truth, "confidence": run.confidence, "without_truth": run.without}
+    if run.scenes:
         result["catalogue"] = {
-            "pooled": score(list(scenes.values()), confidence),
-            "fields": {name: score([scene], confidence) for name, scene in scenes.items()},
-            "positions": _offsets(scenes, tables, confidence),
-            "taken": taken,
+            **scores_of(run.scenes, run.confidence, run.calibration),
+            "positions": _offsets(run.scenes, run.tables, run.confidence),
+            "taken": run.taken,
         }
-    if pictures:
+        classified = _classified(out, list(run.scenes))
+        fields = [(table, run.scenes[name].truth) for name, table in classified.items()]
+        result["classifiers"] = evaluate_classes(fields, labels)
+    if run.pictures:
+        scenes = list(run.pictures.values())
         result["pictures"] = {
-            "pooled": score_pictures(list(pictures.values()), confidence),
-            "fields": {name: score_pictures([scene], confidence) for name, scene in pictures.items()},
+            "pooled": score_pictures_in_full(scenes, run.confidence, calibration=run.calibration),
+            "fields": {name: score_pictures([scene], run.confidence) for name, scene in run.pictures.items()},
         }
-    write_json(out / "evaluation.json", _json_safe(result))
+    if page:
+        write_evaluation(out, result)
     return result
 
 
-def as_text(result: dict[str, Any]) -> str:
-    """
-    Scores as a table to read.
-
-    Parameters
-    ----------
-    result : dict
-        As `evaluate_run` gives it.
-
-    Returns
-    -------
-    str
-    """
-    lines = []
-    if "catalogue" in result:
-        scores = result["catalogue"]["pooled"]
-        lines += [
-            (
-                f"{scores['fields']} field(s), {scores['galaxies']} galaxies, {scores['detections']} detections at "
-                f"confidence >= {scores['confidence']:g}; 68 % intervals in brackets"
-            ),
-            "",
-            f"{'r <':>5} {'n':>4}  {'completeness':<19} {'purity':<19} {'mean IoU':<19} {'AP50':<19} {'AP50-95':<19}",
-        ]
-        for limit, row in scores["limits"].items():
-            cells = "  ".join(_cell(row[name]) for name in ("completeness", "purity", "mean_iou", "ap50", "ap"))
-            lines.append(f"{limit:>5} {row['completeness']['n']:>4}  {cells}")
-        apart = scores["unmatched"]
-        lines.append(f"\nno object under them: {apart['k']} of {apart['n']} detections, {_cell(apart)}")
-        offsets = result["catalogue"]["positions"]
-        if offsets["n"]:
-            lines.append(
-                f'positions: median offset {offsets["median_arcsec"]:.3f}" over {offsets["n"]} matched galaxies'
-            )
-        # said once for all files that were read in one way
-        ways = {notes: path for path, notes in reversed(result["catalogue"]["taken"].items())}
-        lines += [f"{path}: {notes}" for notes, path in ways.items()]
-    if "pictures" in result:
-        scores = result["pictures"]["pooled"]
-        lines.append(
-            f"\n{scores['fields']} picture(s): "
-            f"recall of bright rows {_cell(scores['recall']).strip()} (n {scores['recall']['n']}), "
-            f"purity {_cell(scores['purity']).strip()} (n {scores['purity']['n']}), "
-            f"{scores['left_out']} detections left out"
-        )
-    if result["without_truth"]:
-        lines.append(f"without a truth, left out: {', '.join(result['without_truth'])}")
-    return "\n".join(lines).strip()
+def scores_of(scenes: Mapping[str, Scene], confidence: float, calibration: Calibration | None) -> dict[str, Any]:
+    """Scores of fields by name, ``pooled`` and by field (``fields``)."""
+    return {
+        "pooled": score_in_full(list(scenes.values()), confidence, calibration=calibration),
+        "fields": {name: score([scene], confidence) for name, scene in scenes.items()},
+    }
 
 
-def _cell(entry: dict[str, float]) -> str:
-    if not entry["n"]:
-        return f"{'-':<18}"
-    return f"{entry['value']:.3f} [{entry['low']:.3f} {entry['high']:.3f}]"[:19].ljust(18)
+def _read_run(out: Path, truth: str, columns: Mapping[str, str], radius: str | None) -> _Run:
+    look = cache(_look)
+    run = _Run()
+    for path in sorted((out / "fields").glob("*/all_detections.parquet")):
+        name, table = path.parent.name, read_parquet(path)
+        run.confidence = float(table.meta["confidence"])
+        run.calibration = Calibration.from_card(table.meta.get("calibration"))
+        found = _truth_file(truth, name, table)
+        if found is None:
+            run.without.append(name)
+            continue
+        of_a_picture, empty = look(found)
+        if of_a_picture:
+            run.pictures[name] = PictureScene(_detections(table), read_reference(found))
+            continue
+        if found != Path(truth) and empty:  # the field's own, and nothing in it: nothing is there
+            scale = table.meta.get("pixel_scale_arcsec")
+            run.scenes[name], run.tables[name] = Scene(_detections(table), Sources.none(), _shape(table), scale), table
+            continue
+        catalogue = catalogue_of_field(found, name, columns=columns, radius=radius)
+        try:
+            run.scenes[name] = _scene(table, catalogue)
+        except NothingHereError:
+            run.without.append(name)
+            continue
+        run.tables[name], run.taken[str(found)] = table, "; ".join(catalogue.notes)
+    return run
+
+
+def _look(path: Path) -> tuple[bool, bool]:
+    """Whether a truth is a picture's reference, and whether it has no rows."""
+    table = read_table(path)
+    return "bright" in table.columns, len(table) == 0
+
+
+def _classified(out: Path, names: list[str]) -> dict[str, Table]:
+    """Each field's catalogue; its rows of the joined one where only that has classes."""
+    paths = {name: out / "fields" / name / "catalogue.parquet" for name in names}
+    own = {name: read_parquet(path) for name, path in paths.items() if path.exists()}
+    joined = out / "catalogue.parquet"
+    if any(tasks_of(table.colnames) for table in own.values()) or not joined.exists():
+        return own
+    table = read_parquet(joined)
+    return {name: table[np.asarray(table["field"]) == name] for name in names} if tasks_of(table.colnames) else own
 
 
 def _truth_file(truth: str, name: str, table: Table) -> Path | None:
@@ -177,9 +183,10 @@ def _shape(table: Table) -> tuple[int, int]:
 
 
 def _scene(table: Table, catalogue: Catalogue) -> Scene:
-    shape = _shape(table)
-    sources = sources_on_field(catalogue, shape, wcs=_wcs(table), pixel_scale=table.meta.get("pixel_scale_arcsec"))
-    return Scene(_detections(table), sources, shape)
+    shape, scale = _shape(table), table.meta.get("pixel_scale_arcsec")
+    return Scene(
+        _detections(table), sources_on_field(catalogue, shape, wcs=_wcs(table), pixel_scale=scale), shape, scale
+    )
 
 
 def _wcs(table: Table) -> WCS | None:
@@ -211,12 +218,3 @@ def _offsets(scenes: dict[str, Scene], tables: dict[str, Table], confidence: flo
     offsets = np.concatenate(distances) if distances else np.zeros(0)
     median = float(np.median(offsets)) if len(offsets) else math.nan
     return {"median_arcsec": median, "n": len(offsets)}
-
-
-def _json_safe(value: Any) -> Any:
-    """NaN as null: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _json_safe(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_json_safe(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,5 +1,7 @@
 import json
+import re
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,11 @@ from astropy.table import Table
 
 from detector import Detections
 from fieldprep import Field
-from fieldprep.errors import InputError
-from fullfield.catalogue import catalogue_table, write_parquet
-from fullfield.evaluation import as_text, evaluate_run
+from fieldprep.errors import InputError, UsageError
+from fullfield.catalogue import catalogue_table, read_parquet, write_parquet
+from fullfield.chain import parse_labels
+from fullfield.evaluation import evaluate_run
+from fullfield.evaluationtext import as_text
 
 SCALE = 0.4
 SHAPE = (200, 300)
@@ -23,7 +27,7 @@ def square(x, y, side=20.0):
 def write_run(tmp_path, make_wcs):
     """Folder of a run whose fields have these detections: ``write_run({"a": (source, boxes, confidences)})``."""
 
-    def write(fields, *, wcs=True, confidence=0.25):
+    def write(fields, *, wcs=True, confidence=0.25, classes=None, calibration=None):
         out = tmp_path / "out"
         for name, (source, boxes, scores) in fields.items():
             image = np.zeros(SHAPE, np.float32)  # without light a centroid is the box's centre
@@ -35,8 +39,13 @@ def write_run(tmp_path, make_wcs):
             header = {} if field.wcs is None else dict(field.wcs.to_header(relax=True))
             meta = {"source": str(source), "shape": list(SHAPE), "pixel_scale_arcsec": SCALE, "wcs": header}
             (out / "fields" / name).mkdir(parents=True)
-            table = catalogue_table(field, found, {**meta, "confidence": confidence})
+            meta |= {"confidence": confidence, "calibration": calibration}
+            table = catalogue_table(field, found, meta)
             write_parquet(out / "fields" / name / "all_detections.parquet", table)
+            table = table[table["confidence"] >= confidence]
+            for column, values in (classes or {}).items():
+                table[column] = values
+            write_parquet(out / "fields" / name / "catalogue.parquet", table)
         (out / "fields.csv").write_text("field,source,galaxies,detections\n")
         return out
 
@@ -203,3 +212,113 @@ def test_a_run_of_the_command_is_scored_from_the_command_line(run_spots, cli, fr
     assert shares(pooled["limits"]["19"]["completeness"]) == (3, 4)
     assert shares(pooled["limits"]["19"]["purity"]) == (3, 3)
     assert pooled["limits"]["19"]["ap50"]["value"] == pytest.approx(1, abs=1e-6)
+    assert f"page: {tmp_path / 'out' / 'evaluation.html'}" in out
+
+
+def test_the_page_holds_its_plots_and_tells_of_every_field(write_run, tmp_path):
+    TRUTH.to_csv(tmp_path / "truth.csv", index=False)
+    out = write_run({name: (f"/none/{name}.fits", *FOUND) for name in ("one", "two&more")}, wcs=False)
+    evaluate_run(out, str(tmp_path / "truth.csv"))
+    page = (out / "evaluation.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 3
+    assert not re.search(r'src="(?!data:)|href=', page)
+    for words in ("one", "two&amp;more", "small", "1024 to 9216", "box over 22 px", "0.500"):
+        assert words in page
+    for name in ("completeness", "curves", "reliability"):
+        assert cv2.imread(str(out / "evaluation" / f"{name}.png")) is not None
+
+
+def test_confidences_before_the_cards_calibration_are_told_beside_those_given(write_run, tmp_path):
+    TRUTH.to_csv(tmp_path / "truth.csv", index=False)
+    platt = {"kind": "platt", "a": 2.0, "b": 0.5}
+    result = evaluate_run(
+        write_run({"a": ("/none/a.fits", *FOUND)}, wcs=False, calibration=platt), f"{tmp_path}/truth.csv"
+    )
+    told = result["catalogue"]["pooled"]["reliability"]
+    assert told["given"]["n"] == told["raw"]["n"] == 4
+    assert told["given"]["ece"] != told["raw"]["ece"]
+    assert "before the card's calibration" in as_text(result)
+
+
+def test_an_empty_catalogue_beside_a_field_says_that_nothing_is_there(write_run, tmp_path):
+    (tmp_path / "sky/bare").mkdir(parents=True)
+    TRUTH[:0].to_csv(tmp_path / "sky/bare/catalogue.csv", index=False)
+    out = write_run({"bare": (tmp_path / "sky/bare", *FOUND)}, wcs=False)
+    pooled = evaluate_run(out, "catalogue.csv")["catalogue"]["pooled"]
+    assert shares(pooled["unmatched"]) == (3, 3)
+    assert pooled["galaxies"] == 0
+
+
+# of the galaxies at r 18, 18.5 and 19.5 two are found, one of them with its right class; the star is found too
+LABELLED = catalogue((50, 50, 3, 18.0), (250, 100, 3, 18.5), (150, 50, 3, 19.5), (50, 150, 6, 17.0)).assign(
+    shape=["spiral", "spiral", "round", ""]
+)
+CLASSES = {
+    "shape_class": ["spiral", "round", "round"],
+    "shape_probability": [0.8, 0.5, 0.6],
+    "shape_p_spiral": [0.8, 0.4, 0.4],
+    "shape_p_round": [0.2, 0.6, 0.6],
+    "star_galaxy_class": ["galaxy", "galaxy", "star"],
+}
+
+
+def test_classes_are_scored_on_matched_objects_beside_what_became_of_all(write_run, tmp_path):
+    LABELLED.to_csv(tmp_path / "truth.csv", index=False)
+    out = write_run({"a": ("/none/a.fits", *FOUND)}, wcs=False, classes=CLASSES)
+    result = evaluate_run(out, str(tmp_path / "truth.csv"))
+    shape = result["classifiers"]["shape"]
+    assert (shape["n"], shape["classes"]) == (2, ["spiral", "round"])
+    # the detections in the catalogue are of (50, 50), (50, 150) and (250, 100), in this order
+    assert shape["confusion"] == [[1, 1], [0, 0]]
+    assert shape["log_loss"]["value"] == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
+    chain = shape["chain"]["all"]
+    assert {name: shares(entry) for name, entry in chain.items()} == {
+        "right": (1, 3),
+        "misclassified": (1, 3),
+        "unclassified": (0, 3),
+        "missed": (1, 3),
+    }
+    # a task of stars and galaxies is held against the types
+    types = result["classifiers"]["star_galaxy"]
+    assert types["label_column"] == "the truth's types"
+    assert types["confusion"] == [[1, 1], [1, 0]]
+    assert "shape: accuracy 0.500" in as_text(result)
+    page = (out / "evaluation.html").read_text()
+    assert "Classifier: shape" in page
+    assert (out / "evaluation" / "confusion_star_galaxy.png").exists()
+
+
+def test_the_column_of_the_labels_can_be_said(write_run, tmp_path):
+    theirs = LABELLED.rename(columns={"shape": "gz"}).replace({"gz": {"round": "merger"}})
+    theirs.to_csv(tmp_path / "truth.csv", index=False)
+    out = write_run({"a": ("/none/a.fits", *FOUND)}, wcs=False, classes=CLASSES)
+    assert "shape" not in evaluate_run(out, f"{tmp_path}/truth.csv")["classifiers"]
+    shape = evaluate_run(out, f"{tmp_path}/truth.csv", labels={"shape": "gz"})["classifiers"]["shape"]
+    assert shape["other_labels"] == {"merger": 1}
+    assert shape["chain"]["all"]["missed"]["n"] == 2
+    with pytest.raises(InputError, match="--labels shape=nosuch: no such column in the truth; it has "):
+        evaluate_run(out, f"{tmp_path}/truth.csv", labels={"shape": "nosuch"})
+    with pytest.raises(InputError, match="--labels colour=gz: no column colour_class in the run's catalogue"):
+        evaluate_run(out, f"{tmp_path}/truth.csv", labels={"colour": "gz"})
+
+
+def test_classes_in_the_joined_catalogue_alone_are_taken_from_there(write_run, tmp_path):
+    LABELLED.to_csv(tmp_path / "truth.csv", index=False)
+    out = write_run({"a": ("/none/a.fits", *FOUND)}, wcs=False)
+    table = read_parquet(out / "fields/a/catalogue.parquet")
+    for column, values in CLASSES.items():
+        table[column] = values
+    write_parquet(out / "catalogue.parquet", table)
+    shape = evaluate_run(out, str(tmp_path / "truth.csv"))["classifiers"]["shape"]
+    assert shape["confusion"] == [[1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("text", ["shape", "=gz", "shape=", "a=b=c"])
+def test_labels_that_make_no_sense_are_a_usage_error(text):
+    with pytest.raises(UsageError, match="--labels wants TASK=COLUMN"):
+        parse_labels(text)
+
+
+def test_labels_are_read():
+    assert parse_labels("shape=gz, star_galaxy=type") == {"shape": "gz", "star_galaxy": "type"}
+    assert parse_labels("") == {}

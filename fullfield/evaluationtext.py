@@ -1,0 +1,87 @@
+"""An evaluation as lines to read in a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def as_text(result: Mapping[str, Any]) -> str:
+    """
+    Scores as a table to read.
+
+    Parameters
+    ----------
+    result : mapping
+        As `fullfield.evaluation.evaluate_run` gives it.
+
+    Returns
+    -------
+    str
+    """
+    lines = []
+    if "catalogue" in result:
+        lines += _catalogue_lines(result["catalogue"])
+    for task, scores in result.get("classifiers", {}).items():
+        chain = scores["chain"]["all"]
+        told = ", ".join(f"{name} {entry['k']}" for name, entry in chain.items())
+        lines.append(
+            f"{task}: accuracy {_cell(scores['accuracy']).strip()} over {scores['n']} matched objects; "
+            f"of {chain['missed']['n']} labelled galaxies {told}"
+        )
+    if "pictures" in result:
+        scores = result["pictures"]["pooled"]
+        lines.append(
+            f"\n{scores['fields']} picture(s): "
+            f"recall of bright rows {_cell(scores['recall']).strip()} (n {scores['recall']['n']}), "
+            f"purity {_cell(scores['purity']).strip()} (n {scores['purity']['n']}), "
+            f"{scores['left_out']} detections left out"
+        )
+    if result["without_truth"]:
+        lines.append(f"without a truth, left out: {', '.join(result['without_truth'])}")
+    return "\n".join(lines).strip()
+
+
+def _catalogue_lines(catalogue: Mapping[str, Any]) -> list[str]:
+    scores = catalogue["pooled"]
+    lines = [
+        (
+            f"{scores['fields']} field(s), {scores['galaxies']} galaxies, {scores['detections']} detections at "
+            f"confidence >= {scores['confidence']:g}; 68 % intervals in brackets"
+        ),
+        "",
+        f"{'r <':>5} {'n':>4}  {'completeness':<19} {'purity':<19} {'mean IoU':<19} {'AP50':<19} {'AP50-95':<19}",
+    ]
+    for limit, row in scores["limits"].items():
+        cells = "  ".join(_cell(row[name]) for name in ("completeness", "purity", "mean_iou", "ap50", "ap"))
+        lines.append(f"{limit:>5} {row['completeness']['n']:>4}  {cells}")
+    apart = scores["unmatched"]
+    lines.append(f"\nno object under them: {apart['k']} of {apart['n']} detections, {_cell(apart)}")
+    large = scores["astrocv"]["at_0.10"]["over_22_px"]
+    lines += [
+        f"false detections a field: {_cell(scores['false_per_field']).strip()}",
+        (
+            f"boxes over 22 px, confidence >= 0.10: recall {_cell(large['recall']).strip()}, "
+            f"mean IoU {_cell(large['mean_iou']).strip()} (n {large['recall']['n']})"
+        ),
+        f"confidences: expected calibration error {_error(scores['reliability'])}",
+    ]
+    offsets = catalogue["positions"]
+    if offsets["n"]:
+        lines.append(f'positions: median offset {offsets["median_arcsec"]:.3f}" over {offsets["n"]} matched galaxies')
+    # said once for all files that were read in one way
+    ways = {notes: path for path, notes in reversed(catalogue["taken"].items())}
+    return lines + [f"{path}: {notes}" for notes, path in ways.items()]
+
+
+def _error(reliability: Mapping[str, Any]) -> str:
+    given = f"{reliability['given']['ece']:.3f} (n {reliability['given']['n']})"
+    return f"{given}, {reliability['raw']['ece']:.3f} before the card's calibration" if "raw" in reliability else given
+
+
+def _cell(entry: Mapping[str, Any]) -> str:
+    if not entry["n"]:
+        return f"{'-':<18}"
+    return f"{entry['value']:.3f} [{entry['low']:.3f} {entry['high']:.3f}]"[:19].ljust(18)
