@@ -202,6 +202,7 @@ def _meta(source: Source, request: Request, field_: Field) -> dict[str, Any]:
         "notes": field_.notes,
         "detector": request.detector,
         "detector_sha256": request.detector_sha256,
+        "calibration": loaded_detector(request.detector).card.calibration,
         "variant": request.variant,
         "confidence": request.confidence,
     }
