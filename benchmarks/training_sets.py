@@ -39,6 +39,7 @@ from training_sets_scores import (
 
 from detector import Detections, Detector
 from detector.cards import Card, sha256
+from detector.detect import FLOOR
 from detector.network import load_network
 from fieldprep import Field
 from fieldprep.training.recipes import RECIPES, S1_SHARE, Recipe
@@ -144,7 +145,7 @@ def train(work: Work, name: str, seed: int) -> None:
 
 
 def look(work: Work, name: str, seed: int, passes: int) -> None:
-    """Export a checkpoint and keep what it finds; the last one looks at every picture, the others at their own."""
+    """Export a checkpoint and keep what it finds; the last one looks longer and at every picture, not only its own."""
     from detector.export import export  # noqa: PLC0415 -- needs torch
 
     folder, recipe = work.run(name, seed), SETS[name]
@@ -154,9 +155,9 @@ def look(work: Work, name: str, seed: int, passes: int) -> None:
     weights = export(folder / "weights" / f"epoch{passes // EVERY - 1}.pt", folder / f"{passes}.onnx")
     card = Card(name, "detect", "yolo11n", recipe.classes, recipe.variants[0], 32, CONFIDENCE, sha256(weights))
     detector = Detector(load_network(weights), card)
-    found = {}
-    for image, view in shown_at(recipe, last=passes == PASSES):
-        boxes = detector.detect_picture(*shown_as(work, image, view), confidence=CONFIDENCE)
+    last, found = passes == PASSES, {}
+    for image, view in shown_at(recipe, last=last):
+        boxes = detector.detect_picture(*shown_as(work, image, view), confidence=FLOOR if last else CONFIDENCE)
         found[f"{image}/{view}"] = np.column_stack([boxes.xyxy, boxes.confidence])
     partial = path.with_suffix(".partial.npz")
     np.savez_compressed(partial, **found)
@@ -182,11 +183,8 @@ def shown_as(work: Work, image: str, view: str) -> tuple[Picture, Any]:
     return picture(field, view), field.mask
 
 
-def detections(work: Work, name: str, seed: int, passes: int) -> dict[str, Detections]:
-    """What a checkpoint found at confidence 0.10, by ``IMAGE/VIEW``; nothing where it is not there yet."""
-    path = work.run(name, seed) / f"found-{passes}.npz"
-    if not path.exists():
-        return {}
+def detections(path: Path) -> dict[str, Detections]:
+    """What a checkpoint found, by ``IMAGE/VIEW``."""
     kept = {}
     for key, rows in np.load(path).items():
         none = np.zeros(len(rows), np.int64)
