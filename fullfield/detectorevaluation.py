@@ -162,6 +162,7 @@ def evaluate_validation(
             (
                 f"{len(scenes)} validation pictures of {len(fields)} field(s), scored one by one: an object where two "
                 "overlap counts in both."
+                + ("" if "star" in classes else " There are no stars among the labels: purity does not tell of them.")
             )
         ],
         "catalogue": {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from detector.evaluate.precision import SIZES
 from fullfield.catalogue import atomic, write_json
 from fullfield.evaluationplots import plots_of
+from fullfield.evaluationtext import number, taken_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
 RESULT_FILE, PAGE_FILE, PLOTS_FOLDER = "evaluation.json", "evaluation.html", "evaluation"
 _STYLE = (
-    "body { font: 15px sans-serif; max-width: 1250px; margin: 2em auto; padding: 0 1em; color: #222 } "
-    "table { border-collapse: collapse; margin: 1em 0 } td, th { padding: 3px 12px; text-align: right; "
-    "border-bottom: 1px solid #ddd; white-space: nowrap } th { background: #f3f5f7 } "
+    "body { font: 15px sans-serif; max-width: 1400px; margin: 2em auto; padding: 0 1em; color: #222 } "
+    "table { border-collapse: collapse; margin: 1em 0; font-size: 13px } td, th { padding: 3px 8px; text-align: right; "
+    "border-bottom: 1px solid #ddd } td { white-space: nowrap } th { background: #f3f5f7 } "
     "td:first-child, th:first-child { text-align: left } td small { color: #777 } "
     "img { max-width: 100% } .wide { overflow-x: auto } p { max-width: 60em }"
 )
@@ -111,8 +112,8 @@ def _catalogue(catalogue: Mapping[str, Any], plots: Mapping[str, bytes]) -> list
         "<h2>Detection</h2>",
         _paragraph(
             f"{pooled['fields']} field(s), {pooled['galaxies']} galaxies, {pooled['detections']} detections; "
-            f"{apart['k']} of them ({_number(apart)}) with no object under them; "
-            f"{_number(false)} false ones a field (on stars or on nothing)."
+            f"{apart['k']} of them ({number(apart)}) with no object under them; "
+            f"{number(false)} false ones a field (on stars or on nothing)."
         ),
         _table(
             ("r <", *(words for _, words in _LIMIT_COLUMNS)),
@@ -161,11 +162,7 @@ def _catalogue(catalogue: Mapping[str, Any], plots: Mapping[str, bytes]) -> list
             ),
             (_field_row(name, scores) for name, scores in catalogue["fields"].items()),
         ),
-        *(
-            _paragraph(f"{path}: {notes}")
-            for path, notes in catalogue["taken"].items()
-            if len(catalogue["taken"]) <= 10
-        ),
+        *(_paragraph(line) for line in taken_lines(catalogue["taken"])),
     ]
 
 
@@ -248,18 +245,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def _image(name: str, plots: Mapping[str, bytes], words: str) -> str:
     content = base64.b64encode(plots[name]).decode()
-    return f'<p><img src="data:image/png;base64,{content}" alt="{html.escape(words)}"></p>'
+    return f'<div><img src="data:image/png;base64,{content}" alt="{html.escape(words)}"></div>'
 
 
 def _entry(entry: Mapping[str, Any]) -> str:
-    return f"{_number(entry)} <small>{entry['n']}</small>" if entry["n"] else "–"
-
-
-def _number(entry: Mapping[str, Any]) -> str:
-    if not entry["n"] or not math.isfinite(entry["value"]):
-        return "–"
-    digits = 1 if entry["value"] >= 10 else 3
-    return f"{entry['value']:.{digits}f} [{entry['low']:.{digits}f} {entry['high']:.{digits}f}]"
+    return f"{number(entry)} <small>{entry['n']}</small>" if entry["n"] else "–"
 
 
 def _plain(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,22 +22,22 @@ def as_text(result: Mapping[str, Any]) -> str:
     -------
     str
     """
-    lines = []
+    lines = [f"{note}\n" for note in result.get("notes", [])]
     if "catalogue" in result:
         lines += _catalogue_lines(result["catalogue"])
     for task, scores in result.get("classifiers", {}).items():
         chain = scores["chain"]["all"]
         told = ", ".join(f"{name} {entry['k']}" for name, entry in chain.items())
         lines.append(
-            f"{task}: accuracy {_cell(scores['accuracy']).strip()} over {scores['n']} matched objects; "
+            f"{task}: accuracy {number(scores['accuracy'])} over {scores['n']} matched objects; "
             f"of {chain['missed']['n']} labelled galaxies {told}"
         )
     if "pictures" in result:
         scores = result["pictures"]["pooled"]
         lines.append(
             f"\n{scores['fields']} picture(s): "
-            f"recall of bright rows {_cell(scores['recall']).strip()} (n {scores['recall']['n']}), "
-            f"purity {_cell(scores['purity']).strip()} (n {scores['purity']['n']}), "
+            f"recall of bright rows {number(scores['recall'])} (n {scores['recall']['n']}), "
+            f"purity {number(scores['purity'])} (n {scores['purity']['n']}), "
             f"{scores['left_out']} detections left out"
         )
     if result["without_truth"]:
@@ -58,22 +59,34 @@ def _catalogue_lines(catalogue: Mapping[str, Any]) -> list[str]:
         cells = "  ".join(_cell(row[name]) for name in ("completeness", "purity", "mean_iou", "ap50", "ap"))
         lines.append(f"{limit:>5} {row['completeness']['n']:>4}  {cells}")
     apart = scores["unmatched"]
-    lines.append(f"\nno object under them: {apart['k']} of {apart['n']} detections, {_cell(apart)}")
+    lines.append(f"\nno object under them: {apart['k']} of {apart['n']} detections, {number(apart)}")
     large = scores["astrocv"]["at_0.10"]["over_22_px"]
     lines += [
-        f"false detections a field: {_cell(scores['false_per_field']).strip()}",
+        f"false detections a field: {number(scores['false_per_field'])}",
         (
-            f"boxes over 22 px, confidence >= 0.10: recall {_cell(large['recall']).strip()}, "
-            f"mean IoU {_cell(large['mean_iou']).strip()} (n {large['recall']['n']})"
+            f"boxes over 22 px, confidence >= 0.10: recall {number(large['recall'])}, "
+            f"mean IoU {number(large['mean_iou'])} (n {large['recall']['n']})"
         ),
         f"confidences: expected calibration error {_error(scores['reliability'])}",
     ]
     offsets = catalogue["positions"]
     if offsets["n"]:
         lines.append(f'positions: median offset {offsets["median_arcsec"]:.3f}" over {offsets["n"]} matched galaxies')
-    # said once for all files that were read in one way
-    ways = {notes: path for path, notes in reversed(catalogue["taken"].items())}
-    return lines + [f"{path}: {notes}" for notes, path in ways.items()]
+    return lines + taken_lines(catalogue["taken"])
+
+
+def taken_lines(taken: Mapping[str, str]) -> list[str]:
+    """What was taken for what in the truth, said once for all files that were read in one way."""
+    ways = {notes: path for path, notes in reversed(list(taken.items()))}
+    return [f"{path}: {notes}" for notes, path in ways.items()]
+
+
+def number(entry: Mapping[str, Any]) -> str:
+    """Figure with its 68 % interval."""
+    if not entry["n"] or not math.isfinite(entry["value"]):
+        return "–"
+    digits = 1 if entry["value"] >= 10 else 3
+    return f"{entry['value']:.{digits}f} [{entry['low']:.{digits}f} {entry['high']:.{digits}f}]"
 
 
 def _error(reliability: Mapping[str, Any]) -> str:
@@ -82,6 +95,4 @@ def _error(reliability: Mapping[str, Any]) -> str:
 
 
 def _cell(entry: Mapping[str, Any]) -> str:
-    if not entry["n"]:
-        return f"{'-':<18}"
-    return f"{entry['value']:.3f} [{entry['low']:.3f} {entry['high']:.3f}]"[:19].ljust(18)
+    return f"{number(entry):<18}"
