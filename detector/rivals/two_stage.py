@@ -133,4 +133,3 @@ def _as_detections(found: dict[str, Any], shape: tuple[int, int]) -> Detections:
     scores = found["scores"].numpy().astype(np.float64)
     zeros = np.zeros(len(scores), np.int64)
     return Detections(xyxy, np.clip(scores, 0, 1), zeros, zeros).sorted()
-

@@ -20,11 +20,12 @@ from ultralytics.data import build_yolo_dataset
 
 from detector.draws import DrawnTiles
 from detector.rivals.two_stage import network
-from detector.train import BATCH, PASSES_PER_EPOCH, SETTINGS, Training
+from detector.train import BATCH, SETTINGS, Training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+PASSES_PER_EPOCH = 100  # between checkpoints
 RATE = 1e-3
 WARM_UP = 100  # optimiser steps
 MEMORY = 0.99  # of the averaged weights, a step
@@ -42,11 +43,11 @@ def train_two_stage(
     sets : sequence of path
         Training sets, of one class.
     out : path
-        Folder for ``last.pt``, rewritten every 400 tile passes, and ``log.jsonl``.
+        Folder for ``last.pt``, rewritten every 100 tile passes, and ``log.jsonl``.
     shares : sequence of float
         Share of the passes for each set.
     passes : int
-        Tile passes in all, rounded up to whole epochs of 400.
+        Tile passes in all, rounded up to hundreds.
     seed : int
         Seed of the weights and of the draw.
 
@@ -66,13 +67,14 @@ def train_two_stage(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
     done = _go_on(last, parts, averaged)
+    tiles = _tiles(sets, shares, seed + done)
     for epoch in range(done, epochs):
-        start = time.monotonic()
-        loss = _epoch(_tiles(sets, shares, seed + epoch), model, averaged, optimiser, schedule)
+        start = time.process_time()
+        loss = _epoch(tiles, model, averaged, optimiser, schedule)
         state = {name: part.state_dict() for name, part in parts.items()}
         torch.save({**state, "averaged": averaged.module.state_dict(), "epochs": epoch + 1}, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)
-        row = {"passes": (epoch + 1) * PASSES_PER_EPOCH, "loss": loss, "seconds": time.monotonic() - start}
+        row = {"passes": (epoch + 1) * PASSES_PER_EPOCH, "loss": loss, "seconds": time.process_time() - start}
         with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
     return last
@@ -149,7 +151,7 @@ def _epoch(
         schedule.step()
         averaged.update_parameters(model)
         for name, value in losses.items():
-            total[name] = total.get(name, 0.0) + float(value) / len(batches)
+            total[name] = total.get(name, 0.0) + float(value.detach()) / len(batches)
     return total
 
 

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+import sep
 
 from detector.evaluate import match
 from detector.rivals import sep_detect
+from detector.rivals.segmentation import photutils_detect
+from detector.rivals.sep_objects import measure, ranked
+from detector.rivals.tuned_sep import tuned_sep_detect
 from fieldprep import Field
 from fieldprep.catalogues import read_catalogue, sources_on_field
 
@@ -84,3 +88,49 @@ def test_the_field_is_left_as_it_was():
     before = field.bands["r"].copy()
     sep_detect(field)
     assert np.array_equal(field.bands["r"], before)
+
+
+RIVALS = (sep_detect, tuned_sep_detect, photutils_detect)
+
+
+@pytest.mark.parametrize("detect", RIVALS)
+def test_a_flat_field_holds_nothing(detect):
+    assert len(detect(field_of(np.zeros((100, 120))))) == 0
+
+
+@pytest.mark.parametrize("detect", RIVALS)
+def test_every_rival_finds_clear_galaxies_and_no_clear_star(detect):
+    found = detect(field_of(with_objects(noise(), STARS + GALAXIES) / 40))
+    wanted, stars = np.array(GALAXIES)[:, :2], np.array(STARS)[:, :2]
+    assert (np.linalg.norm(found.centres[:, None] - wanted[None], axis=2).min(axis=0) < 1.5).all()
+    assert (np.linalg.norm(found.centres[:, None] - stars[None], axis=2) > 5).all()
+
+
+@pytest.mark.parametrize("detect", RIVALS)
+def test_boxes_of_rivals_lie_inside_the_field(detect):
+    found = detect(field_of(with_objects(noise(), [*STARS, (3, 200, 6, 100), (396, 397, 8, 100)]) / 40))
+    assert len(found)
+    assert found.xyxy.min() >= -0.5
+    assert found.xyxy.max() <= 399.5
+
+
+def test_a_crowd_that_overflows_seps_defaults_is_detected_all_the_same():
+    sep.set_extract_pixstack(1000)  # as if the field had as many pixels over the threshold as M2's
+    image = with_objects(noise(), STARS + GALAXIES)
+    assert (image > 1.5).sum() > 1000
+    assert len(measure(image.astype(np.float32), sigma=1.5)) >= len(STARS + GALAXIES)
+
+
+def test_tuned_sep_drops_what_is_as_bright_as_only_a_saturated_star_is():
+    small = with_objects(noise(), [*STARS, (180, 145, 6, 50)])
+    burnt = with_objects(small, [(300, 285, 6, 4000)])
+    for image in (small, burnt):
+        found = tuned_sep_detect(field_of(image / 40))
+        near = np.linalg.norm(found.centres[:, None] - np.array([(180, 145), (300, 285)])[None], axis=2) < 2
+        assert near.any(axis=0).tolist() == [True, False]
+
+
+def test_ranked_detections_fall_in_brightness():
+    found = ranked(np.array([[0, 0, 8, 8], [10, 10, 20, 20], [30, 30, 40, 40.0]]), np.array([5.0, 50.0, 20.0]))
+    assert found.xyxy[:, 0].tolist() == [10, 30, 0]
+    assert found.confidence.tolist() == [0.75, 0.5, 0.25]
