@@ -173,7 +173,7 @@ class Detector:
         inside = areas(xyxy) > 0  # what is seen in the padding is not in the field
         xyxy, scores, class_id = xyxy[inside], scores[inside], class_id[inside]
         kept, voted = merge(xyxy, scores, class_id)
-        ours, guest = spoken_for(voted, tile.core, level)
+        ours, guest = spoken_for(voted, tile, level)
         in_field = clip_boxes((voted + CORNER) * level.scale - CORNER, shape)
         masked = _masked(voted - corner, mask)
         found = Found(in_field, scores[kept], class_id[kept], masked, guest, np.full(len(kept), number, np.int64))

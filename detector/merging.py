@@ -117,7 +117,7 @@ def merge(xyxy: Floats, scores: Floats, class_id: Integers) -> tuple[Integers, F
     mean IoU 0.78 for 0.76 at r < 20, AP50 0.93 for 0.86).
     """
     first, second, _ = overlapping_pairs(xyxy, class_id, SAME_OBJECT_IOU)
-    kept = _kept(xyxy, scores, class_id, first, second)
+    kept = most_confident(xyxy, scores, class_id, first, second)
     voters = np.concatenate([kept, second, first])  # each pair counts both ways, and each box for itself
     of = np.concatenate([kept, first, second])
     rank = np.full(len(xyxy), -1, np.int64)
@@ -144,13 +144,27 @@ def one_each(xyxy: Floats, scores: Floats, class_id: Integers) -> Integers:
         By falling confidence.
     """
     first, second, _ = overlapping_pairs(xyxy, class_id, SAME_OBJECT_IOU)
-    return _kept(xyxy, scores, class_id, first, second)
+    return most_confident(xyxy, scores, class_id, first, second)
 
 
-def _kept(xyxy: Floats, scores: Floats, class_id: Integers, first: Integers, second: Integers) -> Integers:
+def most_confident(xyxy: Floats, scores: Floats, class_id: Integers, first: Integers, second: Integers) -> Integers:
     """
-    Indices of the boxes that no more confident kept box overlaps.
+    Indices of the boxes that are in no pair with a more confident one that is kept.
 
+    Parameters
+    ----------
+    xyxy, scores, class_id
+        As of `merge`.
+    first, second : 1D int64 `~numpy.ndarray`, shape (P,)
+        The pairs, each once.
+
+    Returns
+    -------
+    1D int64 `~numpy.ndarray`, shape (M,)
+        By falling confidence, ties by position.
+
+    Notes
+    -----
     In rounds: what nobody ahead of it is left to contest is kept, and what that overlaps is dropped. The rounds
     are as many as the longest chain of boxes each of which overlaps the next, not as many as there are boxes.
     """

@@ -4,8 +4,9 @@ How a field too large for one pass is looked at: by overlapping tiles, and coars
 A tile speaks for what is centred in its core; the cores cover the field once, and around its core a tile sees half
 the overlap, as much as half of the largest object that is looked for at that level. Two tiles may place one object on
 either side of their seam, so each also speaks, as a guest, for what is centred out of its core by up to a quarter of
-its box; a guest goes where the owner found something there. Objects larger than the overlap are left to the next
-level, the field averaged down by two, which sees twice as far; the last level is looked at in one piece.
+its box; a guest goes where the owner found something there. Objects larger than the overlap, among them all that a
+tile's edge cuts, are left to the next level, the field averaged down by two, which sees twice as far; the last level is
+looked at in one piece.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from detector.merging import one_each, overlapping_pairs
+from detector.merging import SAME_OBJECT_IOU, most_confident, overlapping_pairs
+from fieldprep.boxes import CORNER
 from fieldprep.tiles import Tile, tiles
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ TILE = 2048
 OVERLAP = 512  # as large as the largest galaxies the networks are trained on
 GUEST_REACH = 0.25  # of a box's sides: farther out of a tile's core its centre is not another tile's, placed otherwise
 GUEST_SIZE = 0.75  # of the largest side of the level below: so far two levels may differ on the size of one object
+CUT_SHARE = 0.02  # of a box's sides, and a pixel: nearer to a window's edge it is taken to be cut off there
 GUEST_IOU = 0.2  # what a guest may share with what another tile or level owns
 
 
@@ -136,7 +139,7 @@ def levels(view: View, tile: int | None = None) -> Iterator[Level]:
         view, scale = view.binned(2), 2 * scale
 
 
-def spoken_for(xyxy: Floats, core: Window, level: Level) -> tuple[Bools, Bools]:
+def spoken_for(xyxy: Floats, tile: Tile, level: Level) -> tuple[Bools, Bools]:
     """
     Which boxes a tile speaks for, by their place and by their size.
 
@@ -144,8 +147,8 @@ def spoken_for(xyxy: Floats, core: Window, level: Level) -> tuple[Bools, Bools]:
     ----------
     xyxy : 2D `~numpy.ndarray`, shape (N, 4)
         Boxes, in the pixels of the level.
-    core : Window
-        The tile's core.
+    tile : Tile
+        The tile.
     level : Level
         The level.
 
@@ -157,13 +160,23 @@ def spoken_for(xyxy: Floats, core: Window, level: Level) -> tuple[Bools, Bools]:
     sides = xyxy[:, 2:] - xyxy[:, :2]
     longest = sides.max(axis=1, initial=0)
     centres = (xyxy[:, :2] + xyxy[:, 2:]) / 2
-    low, high = np.array([core.x0, core.y0]) - 0.5, np.array([core.x1, core.y1]) - 0.5
+    core = tile.core
+    low, high = np.array([core.x0, core.y0]) - CORNER, np.array([core.x1, core.y1]) - CORNER
     out = np.maximum(np.maximum(low - centres, centres - high), 0)
     owned = ((centres >= low) & (centres < high)).all(axis=1)
     near = (out <= GUEST_REACH * sides).all(axis=1)
     least = level.overlap / 2 if level.scale > 1 else 0.0
-    fits = (longest >= GUEST_SIZE * least) & (np.full(len(xyxy), level.last) | (longest <= level.overlap))
-    return near & fits, ~owned | (longest < least)
+    fits = np.full(len(xyxy), level.last) | ((longest <= level.overlap) & ~_cut_off(xyxy, tile.window, level))
+    return near & fits & (longest >= GUEST_SIZE * least), ~owned | (longest < least)
+
+
+def _cut_off(xyxy: Floats, window: Window, level: Level) -> Bools:
+    """Whether a box ends where its window does, at an edge that is not the field's."""
+    ny, nx = level.view.shape
+    inner = np.array([window.x0 > 0, window.y0 > 0, window.x1 < nx, window.y1 < ny])
+    edges = np.array([window.x0, window.y0, window.x1, window.y1]) - CORNER
+    sides = np.tile(xyxy[:, 2:] - xyxy[:, :2], 2)
+    return np.asarray((inner & (np.abs(xyxy - edges) <= 1 + CUT_SHARE * sides)).any(axis=1), np.bool_)
 
 
 def settled(found: Found) -> Found:
@@ -180,13 +193,16 @@ def settled(found: Found) -> Found:
     Found
         Of boxes of one object the most confident; no guest that overlaps what another tile owns.
     """
-    found = found.select(one_each(found.xyxy, found.scores, found.class_id))
-    if not found.guest.any():
-        return found
-    first, second, _ = overlapping_pairs(found.xyxy, found.class_id, GUEST_IOU)
-    elsewhere = found.tile[first] != found.tile[second]
-    first, second = first[elsewhere], second[elsewhere]
-    gone = np.zeros(len(found.scores), np.bool_)
-    gone[first[found.guest[first] & ~found.guest[second]]] = True
-    gone[second[found.guest[second] & ~found.guest[first]]] = True
-    return found.select(~gone)
+    first, second, iou = overlapping_pairs(found.xyxy, found.class_id, GUEST_IOU)
+    same = iou > SAME_OBJECT_IOU
+    kept = most_confident(found.xyxy, found.scores, found.class_id, first[same], second[same])
+    owned = ~found.guest
+    with_owner = np.concatenate([first[same & owned[second]], second[same & owned[first]]])
+    owned[with_owner] = True  # a guest that an owner agrees with speaks for it
+    gone = np.ones(len(found.scores), np.bool_)
+    gone[kept] = False
+    apart = ~gone[first] & ~gone[second] & (found.tile[first] != found.tile[second])
+    first, second = first[apart], second[apart]
+    gone[first[~owned[first] & owned[second]]] = True
+    gone[second[~owned[second] & owned[first]]] = True
+    return found.select(kept[~gone[kept]])

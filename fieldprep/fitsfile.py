@@ -300,7 +300,7 @@ def _planes(path: Path, hdus: list[Any]) -> list[Plane]:
 
 def _beside(path: Path, hdu: Any, bands: dict[str, Plane]) -> list[tuple[str, Any]]:
     """Bands to which an image of noise, weight or flags belongs, each with its part of it."""
-    data = np.squeeze(hdu.data) if hdu.data.ndim > 2 else hdu.data
+    data = _without_empty_axes(hdu.data)
     if data.ndim == 3:
         parts = list(zip(_cube_bands(hdu.header, data.shape[0]), data, strict=False))
     elif any(key in hdu.header for key in _BAND_KEYS) or len(bands) > 1:
@@ -321,7 +321,7 @@ def _joined(plane: Plane, kind: str, data: Any, header: fits.Header) -> Plane:
 
 def _image_planes(path: Path, hdu: Any) -> list[Plane]:
     header = hdu.header
-    data = _linear(np.squeeze(_float(hdu.data)) if hdu.data.ndim > 2 else _float(hdu.data), header)
+    data = _linear(_without_empty_axes(_float(hdu.data)), header)
     if data.ndim == 2:
         return [_plane(path, _band(path, header), data, header)]
     if data.ndim == 3:
@@ -333,6 +333,11 @@ def _image_planes(path: Path, hdu: Any) -> list[Plane]:
         f"{path}: a cube of {shape} whose planes are not named; add the keywords BAND1, BAND2, ... "
         "(one a plane) to its header, or write one file a band"
     )
+
+
+def _without_empty_axes(data: Any) -> Any:
+    """Data without axes of length 1 before the last two, which may be a window of one row or column."""
+    return np.squeeze(data, axis=tuple(axis for axis in range(data.ndim - 2) if data.shape[axis] == 1))
 
 
 def _cube_bands(header: fits.Header, planes: int) -> list[str]:

@@ -53,7 +53,7 @@ _CORNER = Window(0, 0, 2, 2)  # what is read of a mosaic to learn its bands
 
 
 def open_field(
-    source: str | PathLike[str] | Sequence[str | PathLike[str]], *, name: str | None = None, largest: int = WHOLE_PIXELS
+    source: str | PathLike[str] | Sequence[str | PathLike[str]], *, name: str | None = None, largest: int | None = None
 ) -> Sky:
     """
     Read a field, or open it as a mosaic where it is too large for that.
@@ -65,7 +65,7 @@ def open_field(
     name : str, optional
         As of `Field.read`.
     largest : int
-        Pixels of the largest field that is read whole.
+        Pixels of the largest field that is read whole; 30 million if not given.
 
     Returns
     -------
@@ -79,6 +79,7 @@ def open_field(
     given = [source] if isinstance(source, str | PathLike) else list(source)
     paths = [Path(str(part)) for part in given]
     name = name or (field_name(paths) if paths else "")
+    largest = WHOLE_PIXELS if largest is None else largest
     if len(paths) == 1 and paths[0].is_dir():
         paths = band_files(paths[0])
     if len(paths) == 1 and is_picture(paths[0]):

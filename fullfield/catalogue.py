@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from fieldprep.field import Field
+    from fieldprep.mosaic import Sky
 
 # name, unit, description, in the order of the file
 COLUMNS: tuple[tuple[str, Any, str], ...] = (
@@ -46,13 +46,13 @@ _FLAG_BITS = {str(int(flag)): f"{flag.name}: {FLAG_MEANINGS[flag]}" for flag in 
 _YAML_KEY = b"table_meta_yaml"  # where astropy looks for a Parquet table's units, descriptions and metadata
 
 
-def catalogue_table(field: Field, detections: Detections, meta: Mapping[str, Any]) -> Table:
+def catalogue_table(field: Sky, detections: Detections, meta: Mapping[str, Any]) -> Table:
     """
     Detections of a field as the catalogue's rows.
 
     Parameters
     ----------
-    field : Field
+    field : Field or Mosaic
         The field.
     detections : Detections
         Its detections, by falling confidence.

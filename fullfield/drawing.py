@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from fieldprep.boxes import CORNER
 from fieldprep.errors import OutputError
+from fieldprep.tiles import whole
+from fieldprep.variants import picture
+from fieldprep.views import FieldView
 from fullfield.catalogue import atomic
 
 if TYPE_CHECKING:
@@ -18,21 +21,46 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
 
-    from fieldprep.field import Field
+    from fieldprep.mosaic import Sky
     from fieldprep.variants import Picture
+    from fieldprep.views import MosaicView
 
 # B, G, R, as OpenCV draws
 BOX = (80, 255, 120)
 INK = (255, 255, 255)
 SHADOW = (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+LONGEST_SIDE_PX = 4000  # of the picture of a mosaic
 MARGIN_PX = 2  # the line runs outside the box, so that an 8-pixel galaxy is not painted over
 COMPASS_SHARE = 0.03  # length of an arrow, of the shorter side
 LABELLED_SIDE_PX = 14  # smaller boxes carry no number: it would be larger than the galaxy
 _BAR_LENGTHS_ARCSEC = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 
 
-def draw_detections(rgb: Picture, catalogue: Table, field: Field, *, row_0_at_bottom: bool) -> Picture:
+def shown_picture(view: FieldView | MosaicView) -> tuple[Picture, int]:
+    """
+    Picture on which to draw a field's detections.
+
+    Parameters
+    ----------
+    view : FieldView or MosaicView
+        As the detector has looked at it.
+
+    Returns
+    -------
+    rgb : 3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
+        The picture; of a mosaic, averaged down to at most `LONGEST_SIDE_PX` a side.
+    shrunk : int
+        By how much.
+    """
+    if isinstance(view, FieldView):
+        return view.rgb, 1
+    shrunk = -(-max(view.shape) // LONGEST_SIDE_PX)
+    small = view.mosaic.binned(shrunk)
+    return picture(small.window(whole(small.shape)), view.variant, bands=view.bands), shrunk
+
+
+def draw_detections(rgb: Picture, catalogue: Table, field: Sky, *, row_0_at_bottom: bool, shrunk: int = 1) -> Picture:
     """
     Picture of a field with its catalogue drawn on it.
 
@@ -42,29 +70,33 @@ def draw_detections(rgb: Picture, catalogue: Table, field: Field, *, row_0_at_bo
         The picture, rows in the field's order.
     catalogue : `~astropy.table.Table`
         Rows to draw, each as a box with its ``id``.
-    field : Field
+    field : Field or Mosaic
         For the scale bar (pixel scale) and the compass (WCS); each is left out where it is not known.
     row_0_at_bottom : bool
         Draw as DS9 shows a FITS image; False keeps a picture file's own order.
+    shrunk : int
+        How many of the field's pixels one of the picture's is wide.
 
     Returns
     -------
     3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
         Blue, green, red, as OpenCV writes it.
     """
-    ny, _nx = field.shape
+    ny = len(rgb)
     image = np.ascontiguousarray(rgb[::-1, :, ::-1] if row_0_at_bottom else rgb[..., ::-1])
     # first, so that no box is drawn under their dark panels
     if field.pixel_scale:
-        _scale_bar(image, field.pixel_scale)
+        _scale_bar(image, field.pixel_scale * shrunk)
     if field.wcs is not None:
         _compass(image, _sky_directions(field), row_0_at_bottom=row_0_at_bottom)
     for row in catalogue:
-        low_y, high_y = row["y_min"], row["y_max"]
+        low_x, low_y, high_x, high_y = (
+            (row[name] + CORNER) / shrunk - CORNER for name in ("x_min", "y_min", "x_max", "y_max")
+        )
         if row_0_at_bottom:
             low_y, high_y = ny - 1 - high_y, ny - 1 - low_y
-        x0, y0 = round(row["x_min"] + CORNER) - MARGIN_PX, round(low_y + CORNER) - MARGIN_PX
-        x1, y1 = round(row["x_max"] - CORNER) + MARGIN_PX, round(high_y - CORNER) + MARGIN_PX
+        x0, y0 = round(low_x + CORNER) - MARGIN_PX, round(low_y + CORNER) - MARGIN_PX
+        x1, y1 = round(high_x - CORNER) + MARGIN_PX, round(high_y - CORNER) + MARGIN_PX
         cv2.rectangle(image, (x0 - 1, y0 - 1), (x1 + 1, y1 + 1), SHADOW, 1)
         cv2.rectangle(image, (x0, y0), (x1, y1), BOX, 1)
         if min(x1 - x0, y1 - y0) >= LABELLED_SIDE_PX + 2 * MARGIN_PX:
@@ -122,7 +154,7 @@ def _scale_bar(image: Picture, pixel_scale: float) -> None:
     _text(image, label, (start, y - 6 * unit), 0.45 * unit + 0.1, INK)
 
 
-def _sky_directions(field: Field) -> dict[str, tuple[float, float]]:
+def _sky_directions(field: Sky) -> dict[str, tuple[float, float]]:
     """Unit vectors of north and east in pixels (x, y) at the middle of the field."""
     ny, nx = field.shape
     wcs = field.wcs

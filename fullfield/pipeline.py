@@ -14,9 +14,9 @@ from detector.detect import FLOOR, Detector
 from fieldprep.errors import InputError, OutputError
 from fieldprep.picturefile import is_picture
 from fieldprep.surveys.download import cache_folder
-from fieldprep.variants import picture
+from fieldprep.views import view_of
 from fullfield.catalogue import catalogue_table, write_parquet
-from fullfield.drawing import draw_detections, write_png
+from fullfield.drawing import draw_detections, shown_picture, write_png
 from fullfield.processes import told
 from fullfield.truths import Place
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fieldprep.field import Field
+    from fieldprep.mosaic import Sky
     from fullfield.sources import Source
 
 STAGES = ("fetch", "read", "picture", "detect", "measure", "write")
@@ -151,11 +151,11 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
         folder = frames_folder(source, request.frames or cache_folder())
         source = source.fetched(folder)
     with _timed("read", outcome):
-        field_ = source.read()
+        field_ = source.opened()
     with _timed("picture", outcome):
-        rgb = picture(field_, request.variant, bands=request.bands)
+        view = view_of(field_, request.variant, bands=request.bands)
     with _timed("detect", outcome):
-        detections = loaded_detector(request.detector).detect_picture(rgb, field_.mask, confidence=FLOOR)
+        detections = loaded_detector(request.detector).detect_view(view, confidence=FLOOR)
     with _timed("measure", outcome):
         table = catalogue_table(field_, detections, _meta(source, request, field_))
         catalogue = table[table["confidence"] >= request.confidence]
@@ -170,7 +170,9 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
         write_parquet(results / "all_detections.parquet", table)
         if request.pictures:
             upwards = not is_picture(source.paths[0])
-            write_png(results / "detections.png", draw_detections(rgb, catalogue, field_, row_0_at_bottom=upwards))
+            rgb, shrunk = shown_picture(view)
+            drawn = draw_detections(rgb, catalogue, field_, row_0_at_bottom=upwards, shrunk=shrunk)
+            write_png(results / "detections.png", drawn)
         write_parquet(results / "catalogue.parquet", catalogue)
     if source.remote is not None and not request.keep_frames:
         shutil.rmtree(folder, ignore_errors=True)
@@ -188,7 +190,7 @@ def frames_folder(source: Source, root: Path) -> Path:
     return root / survey / f"{source.remote.name}-{digest[:8]}"
 
 
-def _meta(source: Source, request: Request, field_: Field) -> dict[str, Any]:
+def _meta(source: Source, request: Request, field_: Sky) -> dict[str, Any]:
     ny, nx = field_.shape
     header = {} if field_.wcs is None else dict(field_.wcs.to_header(relax=True))
     return {

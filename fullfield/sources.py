@@ -7,12 +7,13 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from fieldprep.catalogues import read_table
 from fieldprep.errors import FullfieldError, InputError, UsageError
 from fieldprep.field import Field
 from fieldprep.fitsfile import is_fits, split_extension
+from fieldprep.opening import open_field
 from fieldprep.picturefile import is_picture
 from fieldprep.readers import field_name, sdss_id
 from fieldprep.surveys.positions import parse_position
@@ -21,6 +22,7 @@ from fieldprep.surveys.prefix import survey_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from fieldprep.mosaic import Sky
     from fullfield.remotes import Remote
 
 _OUTPUTS = ("run.json", "preparation.json")
@@ -120,8 +122,15 @@ class Source:
             If they cannot be read as one field.
         """
         field = Field.read(list(self.paths), name=self.name)
-        notes = [*field.notes, *(f"{self.name}: {note}" for note in self.notes)]
-        return replace(field, provenance={**field.provenance, "notes": notes})
+        return replace(field, provenance=self._provenance(field))
+
+    def opened(self) -> Sky:
+        """Field of the source's files, or the mosaic they are where that is too large for memory; see `read`."""
+        sky = open_field(list(self.paths), name=self.name)
+        return replace(sky, provenance=self._provenance(sky))
+
+    def _provenance(self, sky: Sky) -> dict[str, Any]:
+        return {**sky.provenance, "notes": [*sky.notes, *(f"{self.name}: {note}" for note in self.notes)]}
 
 
 @dataclass(frozen=True)

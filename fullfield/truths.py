@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from fieldprep.catalogues import Catalogue
-    from fieldprep.field import Field
+    from fieldprep.mosaic import Sky
 
 SDSS, VIZIER = "sdss", "vizier:"
 
@@ -54,7 +54,7 @@ class Place:
         return self.sdss_id or f"{self.name}-{digest[:12]}"
 
     @classmethod
-    def of(cls, field: Field) -> Self:
+    def of(cls, field: Sky) -> Self:
         """Place of a field."""
         return cls(field.name, field.shape, field.wcs, str(field.provenance.get("id", "")))
 

@@ -8,7 +8,7 @@ from detector.cards import Card
 from detector.merging import SAME_OBJECT_IOU
 from detector.tiling import OVERLAP, TILE, WHOLE_PIXELS, Found, levels, settled, spoken_for
 from fieldprep.boxes import iou_table
-from fieldprep.tiles import Window
+from fieldprep.tiles import Tile, Window
 from fieldprep.variants import picture
 from fieldprep.views import PictureView
 
@@ -103,7 +103,7 @@ def test_an_object_of_any_size_is_found_once(x, y, w, h):
 def test_nested_and_overlapping_galaxies_are_both_kept_at_a_seam():
     rgb = np.zeros((256, 400, 3), np.uint8)
     for at in (0, 37, 64, 96, 130):  # seams of tiles of 128 with cores of 64 lie at multiples of about 64
-        image = np.roll(rgb, 0)
+        image = rgb.copy()
         image[100:130, 100 + at : 130 + at, 0] = 200
         image[110:118, 110 + at : 118 + at, 1] = 180  # nested
         image[100:130, 115 + at : 145 + at, 2] = 190  # a half overlaps: IoU a third
@@ -144,6 +144,8 @@ def found(*rows):
 def test_a_guest_goes_where_the_owner_found_something_and_stays_where_it_did_not():
     # moved by a half of the side: IoU a third
     assert settled(found((50, 50, 20, 0.5, 0, 1), (60, 50, 20, 0.9, 1, 2))).guest.tolist() == [False]
+    both = settled(found((50, 50, 20, 0.5, 0, 1), (50, 51, 20, 0.9, 1, 2), (60, 50, 20, 0.8, 0, 1)))
+    assert sorted(both.scores.tolist()) == [0.8, 0.9]  # an owner agrees with the guest, which stays beside a companion
     assert settled(found((60, 50, 20, 0.9, 1, 2))).guest.tolist() == [True]
     # two of one tile are two galaxies
     assert len(settled(found((50, 50, 20, 0.5, 0, 1), (60, 50, 20, 0.9, 1, 1))).scores) == 2
@@ -176,10 +178,17 @@ def test_what_is_settled_does_not_hang_on_the_order_of_the_tiles(seed, random):
 
 def test_a_tile_speaks_for_its_core_and_as_a_guest_for_a_quarter_of_a_box_beyond():
     first, _ = levels(PictureView(np.zeros((2000, 2300, 3), np.uint8), np.zeros((2000, 2300), np.bool_)))
-    core = Window(0, 0, 1000, 2000)
-    boxes = np.array([[980, 100, 1000, 120], [994, 100, 1014, 120], [996, 100, 1016, 120], [100, 100, 700, 300]])
-    kept, guest = spoken_for(boxes.astype(float), core, first)
-    assert kept.tolist() == [True, True, False, False]  # the last is larger than the overlap
+    tile = Tile(Window(0, 0, 1256, 2000), Window(0, 0, 1000, 2000))
+    boxes = [
+        (980, 100, 1000, 120),
+        (994, 100, 1014, 120),
+        (996, 100, 1016, 120),
+        (100, 100, 700, 300),  # larger than the overlap
+        (760, 100, 1255, 300),  # cut off by the window
+        (0, 100, 400, 300),  # cut off by the field
+    ]
+    kept, guest = spoken_for(np.array(boxes, float), tile, first)
+    assert kept.tolist() == [True, True, False, False, False, True]
     assert guest[:2].tolist() == [False, True]
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.stats import mad_std, sigma_clip
 
 from fieldprep.sky import sky_level_and_noise
 
@@ -53,3 +54,21 @@ def test_a_sky_of_mostly_one_gray_level_has_a_noise_above_zero():
     level, noise = sky_level_and_noise(image)
     assert level == 0
     assert noise > 0
+
+
+@pytest.mark.parametrize("kind", ["noise", "sources", "counts", "two values", "one pixel"])
+def test_clipping_is_astropys_to_the_last_digit(kind):
+    random = np.random.default_rng(4)
+    image = random.normal(5, 2, (150, 170)).astype(np.float32)
+    if kind == "sources":
+        image[random.random(image.shape) < 0.2] += 40
+    image = {
+        "counts": np.round(image),
+        "two values": (image > 5).astype(np.float32),
+        "one pixel": image[:1, :1],
+    }.get(kind, image)
+    values = image.astype(np.float64).ravel()
+    clipped = sigma_clip(values, sigma=3, maxiters=10, cenfunc="median", stdfunc="mad_std", masked=False)
+    level, noise = sky_level_and_noise(image)
+    assert level == np.median(clipped)
+    assert noise == (mad_std(clipped) or np.std(clipped) or 1)

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldprep.tiles import Window, windows
+from fieldprep.tiles import Window, tiles, whole, windows
 
 sides = st.integers(1, 300)
 
 
+@settings(deadline=None)
 @given(ny=sides, nx=sides, size=st.integers(1, 120), share=st.floats(0, 0.99))
 def test_windows_cover_every_pixel_overlap_and_end_at_the_edge(ny, nx, size, share):
     overlap = int(size * share)
@@ -24,6 +25,27 @@ def test_windows_cover_every_pixel_overlap_and_end_at_the_edge(ny, nx, size, sha
         # not one window more than needed
         assert len(starts) == (1 if length <= size else -(-(length - overlap) // (size - overlap)))
     assert len(tiles) == len({w.x0 for w in tiles}) * len({w.y0 for w in tiles}) == len(set(tiles))
+
+
+@settings(deadline=None)
+@given(ny=sides, nx=sides, size=st.integers(1, 120), share=st.floats(0, 0.99))
+def test_cores_cover_every_pixel_once_half_an_overlap_from_where_their_windows_end(ny, nx, size, share):
+    overlap = int(size * share)
+    owners = np.zeros((ny, nx), int)
+    found = tiles((ny, nx), size, overlap)
+    for one in found:
+        owners[one.core.rows, one.core.columns] += 1
+        for low, core_low in ((one.window.x0, one.core.x0), (one.window.y0, one.core.y0)):
+            assert core_low - low >= overlap // 2 or low == 0
+        for high, core_high, end in ((one.window.x1, one.core.x1, nx), (one.window.y1, one.core.y1, ny)):
+            assert high - core_high >= overlap // 2 or high == end
+    assert (owners == 1).all()
+    assert [one.window for one in found] == windows((ny, nx), size, overlap)
+
+
+def test_the_whole_is_one_window():
+    assert whole((20, 30)) == Window(0, 0, 30, 20)
+    assert whole((20, 30)).shape == (20, 30)
 
 
 def test_slices_cut_what_the_window_says():

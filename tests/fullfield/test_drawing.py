@@ -138,3 +138,19 @@ def test_a_png_holds_what_was_drawn(tmp_path):
     write_png(tmp_path / "a.png", image)
     assert np.array_equal(cv2.imread(str(tmp_path / "a.png")), image)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_boxes_on_a_picture_averaged_down_are_where_the_objects_are():
+    large = rows((99.5, 59.5, 199.5, 139.5))
+    shrunk = draw_detections(black(), large, field_of(), row_0_at_bottom=False, shrunk=4)
+    same = draw_detections(black(), rows((24.5, 14.5, 49.5, 34.5)), field_of(), row_0_at_bottom=False)
+    assert np.array_equal(shrunk, same)
+    turned = draw_detections(black(), large, field_of(), row_0_at_bottom=True, shrunk=4)
+    assert np.array_equal(
+        turned, draw_detections(black(), rows((24.5, 14.5, 49.5, 34.5)), field_of(), row_0_at_bottom=True)
+    )
+
+
+def test_the_scale_bar_of_a_picture_averaged_down_is_of_its_own_pixels():
+    shrunk = draw_detections(black(), rows(), field_of(scale=0.1), row_0_at_bottom=False, shrunk=4)
+    assert np.array_equal(shrunk, draw_detections(black(), rows(), field_of(scale=0.4), row_0_at_bottom=False))

@@ -121,7 +121,7 @@ def test_even_our_own_mistakes_end_only_their_field(frame, request_spots, tmp_pa
     def fail(*_args, **_options):
         raise error
 
-    monkeypatch.setattr(pipeline, "picture", fail)
+    monkeypatch.setattr(pipeline, "view_of", fail)
     outcome = run_field(one(frame("a")), request_spots, tmp_path / "out")
     assert outcome.stage == "picture"
     assert told in outcome.error
@@ -132,6 +132,24 @@ def test_output_that_cannot_be_written_is_raised(frame, request_spots, tmp_path)
     (tmp_path / "out").write_text("a file in the way")
     with pytest.raises(OutputError, match="cannot be written"):
         run_field(one(frame("a")), request_spots, tmp_path / "out")
+
+
+def test_a_mosaic_read_by_windows_gives_the_catalogue_of_the_whole(frame, request_spots, tmp_path, monkeypatch):
+    path = frame("a")
+    run_field(one(path), request_spots, tmp_path / "whole")
+    monkeypatch.setattr("fieldprep.opening.WHOLE_PIXELS", 10_000)
+    monkeypatch.setattr("fieldprep.views.HELD_PIXELS", 1000)
+    monkeypatch.setattr("detector.tiling.WHOLE_PIXELS", 10_000)
+    monkeypatch.setattr("detector.tiling.TILE", 128)
+    monkeypatch.setattr("fullfield.drawing.LONGEST_SIDE_PX", 150)
+    outcome = run_field(one(path), request_spots, tmp_path / "tiled")
+    assert outcome.error == ""
+    whole, tiled = (read_parquet(tmp_path / name / "fields/a/catalogue.parquet") for name in ("whole", "tiled"))
+    assert tiled.colnames == whole.colnames
+    assert tiled.meta == whole.meta
+    for name in ("x", "y", "ra", "dec", "confidence"):
+        assert np.asarray(tiled[name]) == pytest.approx(np.asarray(whole[name]), rel=1e-5)
+    assert cv2.imread(str(tmp_path / "tiled/fields/a/detections.png")).shape == (100, 150, 3)
 
 
 def test_a_real_field_goes_all_the_way(sdss_folder, tmp_path):
