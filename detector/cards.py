@@ -112,6 +112,8 @@ class Card:
                 f"picture {self.variant}, confidence {self.confidence:g}, {self.licence}"
             )
         ]
+        if self.calibration is not None:
+            lines.append(f"  calibration of the confidence: {self.calibration['kind']}")
         lines += [f"  {key}: {value}" for key, value in self.training.items()]
         for key, value in self.scores.items():
             lines.append(f"  {key}:" if _is_table(value) else f"  {key}: {value}")

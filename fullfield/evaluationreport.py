@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RESULT_FILE, PAGE_FILE, PLOTS_FOLDER = "evaluation.json", "evaluation.html", "evaluation"
 _STYLE = (
-    "body { font: 15px sans-serif; max-width: 1400px; margin: 2em auto; padding: 0 1em; color: #222 } "
+    "body { font: 15px sans-serif; max-width: 1480px; margin: 2em auto; padding: 0 1em; color: #222 } "
     "table { border-collapse: collapse; margin: 1em 0; font-size: 13px } td, th { padding: 3px 8px; text-align: right; "
     "border-bottom: 1px solid #ddd } td { white-space: nowrap } th { background: #f3f5f7 } "
     "td:first-child, th:first-child { text-align: left } td small { color: #777 } "
@@ -93,9 +93,7 @@ def _page(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
 def _heading(result: Mapping[str, Any]) -> str:
     text = (
         f"Detections at confidence ≥ {result['confidence']:g}; average precision and curves use all of them, with no "
-        "cap. In brackets 68 % intervals, in grey n. A detection matches an object whose centre lies within max(3 px, "
-        "half the shorter side of its box); one to one, galaxies before stars, nearest first; ignored objects count "
-        "neither way."
+        "cap. In brackets 68 % intervals, in grey n."
     )
     if result.get("notes"):
         text += " " + " ".join(result["notes"])
@@ -113,7 +111,9 @@ def _catalogue(catalogue: Mapping[str, Any], plots: Mapping[str, bytes]) -> list
         _paragraph(
             f"{pooled['fields']} field(s), {pooled['galaxies']} galaxies, {pooled['detections']} detections; "
             f"{apart['k']} of them ({number(apart)}) with no object under them; "
-            f"{number(false)} false ones a field (on stars or on nothing)."
+            f"{number(false)} false ones a field (on stars or on nothing). A detection matches an object whose centre "
+            "lies within max(3 px, half the shorter side of its box); one to one, galaxies before stars, nearest "
+            "first; ignored objects count neither way."
         ),
         _table(
             ("r <", *(words for _, words in _LIMIT_COLUMNS)),
@@ -151,14 +151,14 @@ def _catalogue(catalogue: Mapping[str, Any], plots: Mapping[str, bytes]) -> list
             (
                 "field",
                 "galaxies",
-                "completeness r < 20",
-                "r < 21",
-                "purity r < 20",
-                "r < 21",
+                "completeness, r < 20",
+                "completeness, r < 21",
+                "purity, r < 20",
+                "purity, r < 21",
                 "nothing under",
                 "false",
-                "AP50 r < 20.5",
-                "mean IoU r < 20.5",
+                "AP50, r < 20.5",
+                "mean IoU, r < 20.5",
             ),
             (_field_row(name, scores) for name, scores in catalogue["fields"].items()),
         ),
