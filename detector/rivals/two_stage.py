@@ -15,6 +15,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detector.detections import Detections
 from fieldprep.boxes import CORNER, clip_boxes
@@ -55,7 +56,7 @@ def network() -> FasterRCNN:
     backbone = BackboneWithFPN(features, LEVELS, LEVEL_CHANNELS, CHANNELS)
     # the coarsest level is a pooling of the third: no anchors there
     backbone.fpn.extra_blocks = None
-    return FasterRCNN(
+    model = FasterRCNN(
         backbone,
         rpn_anchor_generator=AnchorGenerator(ANCHORS_PX, ASPECTS),
         box_head=TwoMLPHead(CHANNELS * 7 * 7, HEAD),
@@ -69,8 +70,16 @@ def network() -> FasterRCNN:
         box_score_thresh=FLOOR,
         box_nms_thresh=0.5,
         box_detections_per_img=MOST,
-        _skip_resize=True,
     )
+    model.transform = _AsItIs(0, 0, model.transform.image_mean, model.transform.image_std)
+    return model
+
+
+class _AsItIs(GeneralizedRCNNTransform):
+    """torchvision's preparation of a picture, less its resizing, which cannot be switched off out of training."""
+
+    def resize(self, image: torch.Tensor, target: Any = None) -> tuple[torch.Tensor, Any]:
+        return image, target
 
 
 class TwoStage:
