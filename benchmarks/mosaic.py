@@ -154,7 +154,8 @@ def main() -> None:
         result = out / "run" / "fields" / "mosaic" / "catalogue.parquet"
         confidence = float(read_parquet(result).meta["confidence"])
         found = scores(result, truth, confidence, given.side)
-        print(json.dumps(json.loads((out / "run" / "run.json").read_text()).get("timings", {}), indent=1))
+        stages = json.loads((out / "run" / "run.json").read_text())["seconds_by_stage"]
+        print("seconds by stage:", {stage: one["total"] for stage, one in stages.items()})
         print(f"side {given.side} px, {path.stat().st_size / 2**30:.2f} GiB, confidence {confidence}")
         print(f"peak resident memory {peak:.2f} GiB; {seconds:.0f} s, {cpu.ru_utime + cpu.ru_stime:.0f} s of CPU")
         print(json.dumps({**found, **seams(result, truth, confidence, given.side)}, indent=1))

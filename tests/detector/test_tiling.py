@@ -7,6 +7,7 @@ from detector import Detector
 from detector.cards import Card
 from detector.merging import SAME_OBJECT_IOU
 from detector.tiling import OVERLAP, TILE, WHOLE_PIXELS, Found, levels, settled, spoken_for
+from fieldprep import Field, resources
 from fieldprep.boxes import iou_table
 from fieldprep.tiles import Tile, Window
 from fieldprep.variants import picture
@@ -220,3 +221,8 @@ def test_tiles_of_a_real_field_find_what_one_piece_does(sdss_field, galaxy):
     cut = sdss_field.window(Window(0, 0, 1400, 1100))
     rgb = picture(cut, galaxy.card.variant)
     check_tiled_as_whole(galaxy.detect_picture(rgb, cut.mask), galaxy.detect_picture(rgb, cut.mask, tile=1024))
+
+
+def test_tiles_of_a_simulated_field_find_what_one_piece_does(galaxy):
+    field = Field.read(resources.find("datasets", "sample"))
+    check_tiled_as_whole(galaxy.detect(field), galaxy.detect(field, tile=1024))
