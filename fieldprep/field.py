@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fieldprep.averaging import block_mask, block_means
 from fieldprep.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,6 +124,8 @@ class Field:
         -------
         Field
         """
+        from fieldprep.averaging import block_mask, block_means  # noqa: PLC0415 -- loads OpenCV; --help does without
+
         return replace(
             self,
             bands={band: block_means(image, factor) for band, image in self.bands.items()},
