@@ -62,7 +62,7 @@ def check_parity(checkpoint: Path, weights: Path, tiles: Sequence[Path]) -> floa
     model = YOLO(checkpoint).model.float().eval()
     model.model[-1].end2end = False
     model.fuse(verbose=False)
-    exported = load_network(weights)
+    exported = load_network(weights, precision="f32")  # the file is what is checked, not the processor
     worst = 0.0
     for tile in tiles:
         image = cv2.cvtColor(np.asarray(cv2.imread(str(tile))), cv2.COLOR_BGR2RGB)

@@ -13,7 +13,7 @@ def test_both_runtimes_give_the_same_on_a_real_tile(sdss_field):
     tile = picture(sdss_field, "N")[400:720, 800:1120]
     batch = np.ascontiguousarray(np.moveaxis(tile, -1, 0)[None], np.float32) / 255
     path = weights_path("galaxy")
-    ours = load_network(path, runtime="openvino")(batch)
+    ours = load_network(path, runtime="openvino", precision="f32")(batch)
     theirs = load_network(path, runtime="onnxruntime")(batch)
     assert ours.shape == theirs.shape
     assert ours.dtype == theirs.dtype == np.float32
@@ -22,6 +22,20 @@ def test_both_runtimes_give_the_same_on_a_real_tile(sdss_field):
     seen = theirs[0, 4] > 0.01
     assert seen.any()
     assert np.abs(ours[0, :4, seen] - theirs[0, :4, seen]).max() < 0.32
+
+
+def test_bfloat16_says_the_same_of_a_real_tile_within_its_own_grain(sdss_field):
+    tile = picture(sdss_field, "N")[400:720, 800:1120]
+    batch = np.ascontiguousarray(np.moveaxis(tile, -1, 0)[None], np.float32) / 255
+    path = weights_path("galaxy")
+    exact, rough = (load_network(path, runtime="openvino", precision=precision)(batch) for precision in ("f32", "bf16"))
+    assert np.abs(exact[0, 4:] - rough[0, 4:]).max() < 0.05
+    seen = exact[0, 4] > 0.25
+    assert seen.any()
+    # no two anchors share a score for want of digits
+    assert len(np.unique(rough[0, 4])) > 0.9 * rough.shape[2]
+    # the last sums, of whole pixels, stay in float32: a box at x = 300 is no coarser than one at 0
+    assert np.abs(exact[0, :4, seen] - rough[0, :4, seen]).max() < 1
 
 
 def test_the_output_is_dense_with_an_anchor_every_8_16_and_32_pixels():
@@ -64,7 +78,7 @@ def test_a_file_that_is_no_network_is_an_input_error(tmp_path, runtime, content)
 def test_the_environment_names_the_runtime(monkeypatch, tmp_path):
     loaded = []
     monkeypatch.setattr(network, "_onnxruntime", lambda path: loaded.append(("onnxruntime", path)))
-    monkeypatch.setattr(network, "_openvino", lambda path: loaded.append(("openvino", path)))
+    monkeypatch.setattr(network, "_openvino", lambda path, _precision: loaded.append(("openvino", path)))
     monkeypatch.setenv("FULLFIELD_RUNTIME", "onnxruntime")
     load_network(tmp_path)
     load_network(tmp_path, runtime="openvino")
@@ -79,8 +93,20 @@ def test_an_unknown_runtime_in_the_environment_is_a_usage_error(monkeypatch, tmp
         load_network(tmp_path / "any.onnx")
 
 
+def test_the_environment_names_the_precision(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(network, "_openvino", lambda _path, precision: asked.append(precision))
+    monkeypatch.setenv("FULLFIELD_PRECISION", "f32")
+    load_network(tmp_path)
+    load_network(tmp_path, precision="bf16")
+    monkeypatch.setenv("FULLFIELD_PRECISION", "int3")
+    with pytest.raises(UsageError, match="unknown precision 'int3': it is f32 or bf16"):
+        load_network(tmp_path)
+    assert asked == ["f32", "bf16"]
+
+
 def test_a_runtime_that_is_not_installed_is_named_with_what_to_install(monkeypatch, tmp_path):
-    def missing(_path):
+    def missing(*_):
         raise ImportError
 
     monkeypatch.setattr(network, "_onnxruntime", missing)

@@ -289,7 +289,7 @@ def score_difference(checkpoint, weights, tile):
     with torch.no_grad():
         found = model(torch.from_numpy(batch))
     theirs = (found[0] if isinstance(found, tuple | list) else found).numpy()
-    return float(np.abs(exporting.load_network(weights)(batch)[0, 4:] - theirs[0, 4:]).max())
+    return float(np.abs(exporting.load_network(weights, precision="f32")(batch)[0, 4:] - theirs[0, 4:]).max())
 
 
 def test_a_training_ends_in_a_network_that_loads_with_its_card(trained):
@@ -324,7 +324,7 @@ def test_the_export_has_no_cap_and_takes_any_shape(trained):
 def test_the_parity_check_notices_another_network(trained, training_set, monkeypatch):
     out, weights = trained
     tiles = sorted((training_set / "images" / "val").glob("*.png"))[:1]
-    as_it_is = exporting.load_network(weights)
+    as_it_is = exporting.load_network(weights, precision="f32")
 
     def a_little_off(batch):
         output = as_it_is(batch)
@@ -345,9 +345,9 @@ def test_the_parity_check_notices_another_network(trained, training_set, monkeyp
 
     training_yolo = exporting.YOLO
     monkeypatch.setattr(exporting, "YOLO", Confident)
-    monkeypatch.setattr(exporting, "load_network", lambda _: lambda batch: lifted(as_it_is(batch)))
+    monkeypatch.setattr(exporting, "load_network", lambda _, **__: lambda batch: lifted(as_it_is(batch)))
     assert check_parity(out / "weights" / "last.pt", weights, tiles) < PARITY
-    monkeypatch.setattr(exporting, "load_network", lambda _: lambda batch: lifted(a_little_off(batch)))
+    monkeypatch.setattr(exporting, "load_network", lambda _, **__: lambda batch: lifted(a_little_off(batch)))
     assert check_parity(out / "weights" / "last.pt", weights, tiles) == pytest.approx(0.01, rel=0.05)
 
 
