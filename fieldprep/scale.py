@@ -15,7 +15,7 @@ from fieldprep.sky import sky_level_and_noise
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fieldprep.field import BoolImage, Field
+    from fieldprep.field import BoolImage, Field, FloatImage
 
 TYPICAL_PX = 2.15  # median half-light radius of what SEP sees on an SDSS field
 TRAINED_ARCSEC = (0.33, 0.46)  # pixel scales, SDSS's among them, at which a field is taken as it is
@@ -78,21 +78,25 @@ def resampled(field: Field, zoom: float) -> Field:
     ny, nx = field.shape
     size = max(1, round(nx * zoom)), max(1, round(ny * zoom))
     way = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
-    bands = {
-        band: cv2.resize(np.ascontiguousarray(image), size, interpolation=way) for band, image in field.bands.items()
-    }
-    share = cv2.resize(
-        field.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
-    )
+    empty = _resized(blank(np.stack(list(field.bands.values()), axis=-1)).astype(np.float32), size, cv2.INTER_AREA) == 1
+    bands = {}
+    for band, image in field.bands.items():
+        # a mean of equal values is not equal to them to the last digit, and blank would no longer be known as such
+        bands[band] = np.where(empty, _resized(image, size, cv2.INTER_NEAREST), _resized(image, size, way))
+    share = _resized(field.mask.astype(np.float32), size, cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
     return replace(
         field,
-        bands={band: np.asarray(image, np.float32) for band, image in bands.items()},
+        bands=bands,
         mask=np.asarray(share >= 0.5, np.bool_),
         noise={},
         wcs=None,
         pixel_scale=None if field.pixel_scale is None else field.pixel_scale / zoom,
         provenance={**field.provenance, "white": white_of(field)},
     )
+
+
+def _resized(image: FloatImage, size: tuple[int, int], way: int) -> FloatImage:
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=way), np.float32)
 
 
 def _half_light_radii(field: Field) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldprep import Field
-from fieldprep.levels import white_of
+from fieldprep.levels import blank, white_of
 from fieldprep.scale import resampled, zoom_factor
 
 
@@ -72,6 +72,16 @@ def test_a_display_picture_stays_one():
     scaled = resampled(Field("p", {"gray": image}, np.zeros(image.shape, np.bool_)), 0.7)
     assert not np.array_equal(scaled.bands["gray"], np.rint(scaled.bands["gray"]))
     assert white_of(scaled) == 255
+
+
+@pytest.mark.parametrize("zoom", [0.3, 0.806, 1.3])
+def test_blank_stays_blank(zoom):
+    image = np.random.default_rng(0).normal(127, 13, (200, 300)).astype(np.float32)
+    image[:, :150] = 127
+    scaled = resampled(field_of(image), zoom)
+    edge = round(150 * zoom)
+    assert blank(scaled.bands["r"])[:, : edge - 2].all()
+    assert not blank(scaled.bands["r"])[:, edge + 2 :].any()
 
 
 def test_no_data_stays_no_data():
