@@ -62,7 +62,7 @@ class DrawnTiles(Dataset[dict[str, Any]]):
         self.passes = passes
         self.random = np.random.default_rng(seed)
         variants = [Path(name).stem.rsplit("-", 3)[1] for name in tiles.im_files]
-        weights = np.array([variant_weights.get(variant, 1.0) for variant in variants])
+        weights = np.array([variant_weights.get(variant, 1.0) for variant in variants], np.float64)
         large = [bool((label["bboxes"][:, 2:] > LARGE_SHARE).any()) for label in tiles.labels]
         weights *= np.where(large, large_weight, 1.0)
         if len(folders) > 1:

@@ -96,6 +96,9 @@ class Training:
     whole_confidence : bool
         Whether a galaxy's best anchor is taught the confidence 1; else, as ultralytics does, the overlap its
         box has reached. See `detector.losses.WholeConfidence`.
+    keep_statistics : bool
+        Whether the batch normalisation keeps the means and variances that the network came with: where a network is
+        trained further on pictures of several kinds, those of a batch are not those of any one kind.
     settings : mapping
         Of ultralytics, over those of `SETTINGS`.
     """
@@ -107,6 +110,7 @@ class Training:
     variant_weights: Mapping[str, float] = field(default_factory=lambda: {"N": 5.0})
     large_weight: float = 3.0
     whole_confidence: bool = True
+    keep_statistics: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -130,6 +134,13 @@ class FieldTrainer(DetectionTrainer):
             shares=self.training.shares,
             folders=img_path if isinstance(img_path, list) else [img_path],
         )
+
+    def _model_train(self) -> None:
+        super()._model_train()
+        if self.training.keep_statistics:
+            for module in self.model.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
 
     def _setup_train(self) -> None:
         super()._setup_train()

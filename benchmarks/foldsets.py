@@ -1,0 +1,187 @@
+"""
+What the detector is trained on: real fields, fields simulated and injected into, and pictures of HST and JWST.
+
+Seven labelled SDSS fields are shared out to three folds by sky, and so are the pictures; each fold's sets hold what
+the others leave to it. `benchmarks/folds.py` trains and scores.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from fieldprep import Field
+from fieldprep.boxes import petrosian_boxes
+from fieldprep.catalogues import Sources, read_catalogue, read_table, sources_on_field
+from fieldprep.census import census
+from fieldprep.training.recipes import RECIPES, Recipe
+from fieldprep.training.trainingsets import join_fields, write_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDS = (
+    ("001737-5-0039", "001043-5-0025"),
+    ("008162-6-0080", "007264-3-0111"),
+    ("001035-6-0017", "002820-3-0122", "003184-2-0169"),
+)
+PICTURES = (
+    ("jwst_ceers.png", "jwst_leda2046648.jpg"),
+    ("hst_xdf_west.png",),
+    ("jwst_rxj2129.jpg", "jwst_sdssj1226_2149.jpg"),
+)
+ALL = len(FOLDS)  # the sets of this number leave nothing out: what is shipped is trained on them
+STARS_ONLY, TRAINED_COLUMNS = "002583-2-0136", 1024  # M2: its left half is trained on
+ZOOMS = (0.6, 0.8, 1.0)  # of the pictures, and
+GAINS = (2 / 3, 1.0, 1.5)  # of their contrast
+FAINTEST = 22.0
+KINDS = ("real", "injected", "simulated", "space", "stars")  # the last: globular clusters, a real one and simulated ones
+LOGGED = "plain-0016"  # the simulated field that the first training's log is scored on
+RECIPE = replace(RECIPES["galaxies-stars"], faintest=FAINTEST)
+ONE_PICTURE = replace(RECIPE, variants=("N",))
+
+
+def simulate(data: Path, out: Path) -> None:
+    """Render the fields that are trained on, and under ``test`` those that are scored on; what is there is kept."""
+    from fullfield.simulation import inject_fields, simulate_fields  # noqa: PLC0415 -- needs the train extra
+
+    every = {"artefacts": "all"}
+    simulate_fields(out / "sim" / "plain", seed=501, number=16, seeing="1.0:2.0", **every)
+    simulate_fields(out / "sim" / "crowd", seed=502, number=5, seeing="1.0:2.0", crowding=4, **every)
+    simulate_fields(out / "sim" / "cluster", seed=503, number=3, seeing="1.0:1.6", cluster=6000, **every)
+    simulate_fields(out / "sim" / "arcs", seed=504, number=3, seeing="1.0:1.8", arcs=25, **every)
+    simulate_fields(out / "test" / "plain", seed=9001, number=3, seeing="1.1:1.6", **every)
+    large = {"galaxies": 10, "magnitudes": "12.5:17", "sizes": "3:15"}
+    for k, name in enumerate(sorted(name for fold in FOLDS for name in fold), start=1):
+        field = data / "sdss" / name
+        inject_fields(out / "inj" / name, field, seed=600 + k, number=2, galaxies=60, magnitudes="15.5:20.5")
+        inject_fields(out / "big" / f"{name}-big", field, seed=700 + k, **large)
+        inject_fields(out / "testinj" / name, field, seed=9600 + k, galaxies=60, magnitudes="17:21.5")
+    for k in (1, 2, 3):
+        name = f"plain-{k:04d}"
+        inject_fields(out / "bigsim" / f"{name}-big", out / "sim" / "plain" / name, seed=707 + k, **large)
+
+
+def prepare(data: Path, out: Path) -> None:
+    """Cut every field into tiles once, and join them to the sets of each fold; what is cut is kept."""
+    for kind, name, field, sources in _fields(data, out):
+        folder = out / "fields" / kind / name
+        if not folder.exists():
+            partial = folder.with_name(f".{name}")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            write_field(replace(field, name=name), sources, _recipe(kind), partial)
+            partial.replace(folder)
+    for fold in range(ALL + 1):
+        for kind in KINDS:
+            shutil.rmtree(sets_folder(out, fold) / kind, ignore_errors=True)
+            folders = _clusters(out) if kind == "stars" else _folders(out, kind)
+            chosen = [(folder, half) for folder in folders for half in _halves(folder.name, kind, fold)]
+            join_fields(chosen, sets_folder(out, fold) / kind, _recipe(kind))
+    first = [(f, "val" if f.name == LOGGED else "train") for f in _folders(out, "simulated") if "big" not in f.name]
+    shutil.rmtree(out / "sets" / "first", ignore_errors=True)
+    join_fields(first, out / "sets" / "first", ONE_PICTURE)
+
+
+def sets_folder(out: Path, fold: int) -> Path:
+    """Folder of a fold's training sets."""
+    return out / "sets" / str(fold)
+
+
+def with_truth(folder: Path) -> tuple[Field, Sources]:
+    """Field of a folder, and what its ``catalogue.csv`` has on it."""
+    field = Field.read(folder)
+    catalogue = read_catalogue(folder / "catalogue.csv")
+    return field, sources_on_field(catalogue, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
+
+
+def picture_with_truth(path: Path, zoom: float = 1.0, gain: float = 1.0) -> tuple[Field, Sources]:
+    """
+    Picture enlarged and its contrast changed by factors, with the rows of its reference.
+
+    The circles that its reference leaves out are ignored rows.
+    """
+    field = Field.read(path)
+    rows = read_table(path.parent / f"{path.stem}.reference.csv")
+    circles = read_table(path.parent / f"{path.stem}.ignore.csv")
+    circles = circles.assign(ignore=1, **_around(circles))
+    rows = pd.concat([rows, circles], ignore_index=True)
+    boxes = (rows[["x_min", "y_min", "x_max", "y_max"]].to_numpy(np.float64) + 0.5) * zoom - 0.5
+    size = (round(field.shape[1] * zoom), round(field.shape[0] * zoom))
+    way = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+    sky = {band: np.float32(np.median(image)) for band, image in field.bands.items()}
+    bands = {b: cv2.resize((image - sky[b]) * np.float32(gain) + sky[b], size, interpolation=way) for b, image in field.bands.items()}
+    mask = cv2.resize(field.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    sources = Sources(
+        (rows["x"].to_numpy() + 0.5) * zoom - 0.5,
+        (rows["y"].to_numpy() + 0.5) * zoom - 0.5,
+        np.clip(boxes, -0.5, np.array([*size, *size]) - 0.5),
+        np.ones(len(rows), np.bool_),
+        np.full(len(rows), np.nan),
+        rows["ignore"].to_numpy() != 0,
+        (boxes[:, 2] - boxes[:, 0]) / 2,
+        pd.DataFrame(index=rows.index),
+    )
+    return replace(field, bands=bands, mask=mask, noise={}), sources
+
+
+def _around(circles: pd.DataFrame) -> dict[str, pd.Series]:
+    x, y, radius = circles["x"], circles["y"], circles["radius"]
+    return {"x_min": x - radius, "x_max": x + radius, "y_min": y - radius, "y_max": y + radius}
+
+
+def _fields(data: Path, out: Path) -> Iterator[tuple[str, str, Field, Sources]]:
+    for folder in sorted((data / "sdss").iterdir()):
+        yield "real", folder.name, *(_half_of_m2(folder) if folder.name == STARS_ONLY else with_truth(folder))
+    for kind, pattern in (("injected", "inj/*/*"), ("injected", "big/*"), ("simulated", "sim/*/*"), ("simulated", "bigsim/*")):
+        for folder in sorted(path for path in out.glob(pattern) if not path.name.startswith(".")):
+            yield kind, folder.name, *with_truth(folder)
+    for name in (name for names in PICTURES for name in names):
+        for zoom in ZOOMS:
+            for gain in GAINS:
+                told = f"{Path(name).stem}_{zoom:.2f}_{gain:.2f}".replace(".", "p")
+                yield "space", told, *picture_with_truth(data / "hst_jwst" / name, zoom, gain)
+
+
+def _half_of_m2(folder: Path) -> tuple[Field, Sources]:
+    """The half of the globular cluster that is trained on; everything SEP sees in it is a star."""
+    whole, part = Field.read(folder), slice(0, TRAINED_COLUMNS)
+    bands = {band: np.ascontiguousarray(image[:, part]) for band, image in whole.bands.items()}
+    field = replace(whole, bands=bands, noise={}, mask=np.ascontiguousarray(whole.mask[:, part]), wcs=None)
+    found = census(field.bands["r"])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        magnitude = 22.5 - 2.5 * np.log10(found.flux)
+    kept = magnitude < FAINTEST
+    n = int(kept.sum())
+    x, y, none = found.x[kept], found.y[kept], np.zeros(n, np.bool_)
+    radius = np.full(n, 2.1 * found.stellar)  # Petrosian radius of a point source over its half-light radius
+    boxes = petrosian_boxes(x, y, radius, np.ones(n), np.zeros(n))
+    return field, Sources(x, y, boxes, none, magnitude[kept], none, radius, pd.DataFrame(index=range(n)))
+
+
+def _recipe(kind: str) -> Recipe:
+    return RECIPE if kind == "real" else ONE_PICTURE
+
+
+def _folders(out: Path, kind: str) -> list[Path]:
+    return sorted(path for path in (out / "fields" / kind).iterdir() if not path.name.startswith("."))
+
+
+def _clusters(out: Path) -> list[Path]:
+    """Fields of next to nothing but stars."""
+    return [out / "fields" / "real" / STARS_ONLY, *(f for f in _folders(out, "simulated") if "cluster" in f.name)]
+
+
+def _halves(name: str, kind: str, fold: int) -> list[str]:
+    """Which halves of a fold's set a field belongs to."""
+    held = {Path(n).stem for n in (*FOLDS[fold], *PICTURES[fold])} if fold < ALL else set()
+    of = name[: len(FOLDS[0][0])] if kind == "injected" else name.rsplit("_", 2)[0] if kind == "space" else name
+    if of not in held:
+        return ["train"]
+    return ["val"] if kind == "real" else []
