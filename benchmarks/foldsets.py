@@ -41,7 +41,13 @@ STARS_ONLY, TRAINED_COLUMNS = "002583-2-0136", 1024  # M2: its left half is trai
 ZOOMS = (0.6, 0.8, 1.0)  # of the pictures, and
 GAINS = (2 / 3, 1.0, 1.5)  # of their contrast
 FAINTEST = 22.0
-KINDS = ("real", "injected", "simulated", "space", "stars")  # the last: globular clusters, a real one and simulated ones
+KINDS = (
+    "real",
+    "injected",
+    "simulated",
+    "space",
+    "stars",
+)  # the last: globular clusters, a real one and simulated ones
 LOGGED = "plain-0016"  # the simulated field that the first training's log is scored on
 RECIPE = replace(RECIPES["galaxies-stars"], faintest=FAINTEST)
 ONE_PICTURE = replace(RECIPE, variants=("N",))
@@ -116,7 +122,10 @@ def picture_with_truth(path: Path, zoom: float = 1.0, gain: float = 1.0) -> tupl
     size = (round(field.shape[1] * zoom), round(field.shape[0] * zoom))
     way = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
     sky = {band: np.float32(np.median(image)) for band, image in field.bands.items()}
-    bands = {b: cv2.resize((image - sky[b]) * np.float32(gain) + sky[b], size, interpolation=way) for b, image in field.bands.items()}
+    bands = {
+        b: cv2.resize((image - sky[b]) * np.float32(gain) + sky[b], size, interpolation=way)
+        for b, image in field.bands.items()
+    }
     mask = cv2.resize(field.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     sources = Sources(
         (rows["x"].to_numpy() + 0.5) * zoom - 0.5,
@@ -139,7 +148,12 @@ def _around(circles: pd.DataFrame) -> dict[str, pd.Series]:
 def _fields(data: Path, out: Path) -> Iterator[tuple[str, str, Field, Sources]]:
     for folder in sorted((data / "sdss").iterdir()):
         yield "real", folder.name, *(_half_of_m2(folder) if folder.name == STARS_ONLY else with_truth(folder))
-    for kind, pattern in (("injected", "inj/*/*"), ("injected", "big/*"), ("simulated", "sim/*/*"), ("simulated", "bigsim/*")):
+    for kind, pattern in (
+        ("injected", "inj/*/*"),
+        ("injected", "big/*"),
+        ("simulated", "sim/*/*"),
+        ("simulated", "bigsim/*"),
+    ):
         for folder in sorted(path for path in out.glob(pattern) if not path.name.startswith(".")):
             yield kind, folder.name, *with_truth(folder)
     for name in (name for names in PICTURES for name in names):

@@ -23,10 +23,11 @@ import numpy as np
 from folds import PICTURES
 
 from detector import Detector
-from detector.instruments import detect_at_scale, level_picture
+from detector.instruments import detect_at_scale
 from detector.pictures import LEAST_MATCH_PX, _judge, read_reference
 from fieldprep import Field
 from fieldprep.scale import zoom_factor
+from fieldprep.variants import picture
 
 if TYPE_CHECKING:
     from detector.detections import Detections
@@ -81,7 +82,7 @@ def _picture(detector: Detector, path: Path, out: Path, zooms: list[float], *, b
             row["short_of_best"] = round(max(0.0, max(others.values()) - row["recall"]), 3)
     if bands and set(field.bands) == {"R", "G", "B"}:
         row["bands"] = _other_bands(detector, field, found, reference, threshold)
-    rgb = level_picture(field) if reference is None else np.stack([field.bands[b] for b in "RGB"], axis=-1)
+    rgb = picture(field, "N") if reference is None else np.stack([field.bands[b] for b in "RGB"], axis=-1)
     drawn = draw(rgb, found.select(found.confidence >= threshold), reference)
     cv2.imwrite(str(out / f"{path.stem}.png"), drawn)
     return row

@@ -50,6 +50,7 @@ class Detector:
         self.network = network
         self.card = card
         self.calibration = Calibration.from_card(card.calibration)
+        self._input: npt.NDArray[np.float32] = np.zeros((0, 0, 0, 0), np.float32)
 
     @classmethod
     def load(cls, name: str | Path = "galaxy", *, runtime: str | None = None) -> Detector:
@@ -183,10 +184,13 @@ class Detector:
         """Network input (1, 3, H, W), 0 to 1, padded with black at the far edges to whole strides."""
         ny, nx = rgb.shape[:2]
         stride = self.card.stride
-        batch = np.zeros((1, 3, -(-ny // stride) * stride, -(-nx // stride) * stride), np.float32)
-        batch[0, :, :ny, :nx] = np.moveaxis(rgb, -1, 0)
-        batch /= 255
-        return batch
+        shape = 1, 3, -(-ny // stride) * stride, -(-nx // stride) * stride
+        if self._input.shape != shape:  # one array for all fields and tiles: a new one costs as much as its filling
+            self._input = np.zeros(shape, np.float32)
+        self._input[..., ny:, :] = 0
+        self._input[..., nx:] = 0
+        np.multiply(np.moveaxis(rgb, -1, 0), np.float32(1 / 255), out=self._input[0, :, :ny, :nx])
+        return self._input
 
 
 def weights_path(name: str | Path) -> Path:

@@ -10,9 +10,12 @@ import numpy as np
 
 from detector.detect import FLOOR
 from fieldprep.boxes import CORNER, clip_boxes
-from fieldprep.levels import blank, levels_of, white_of
+from fieldprep.levels import blank_parts
+from fieldprep.mosaic import Mosaic
 from fieldprep.scale import resampled, zoom_factor
-from fieldprep.variants import noise_stretch, picture, rgb_flux
+from fieldprep.tiles import middle
+from fieldprep.variants import rgb_flux
+from fieldprep.views import view_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,21 +24,23 @@ if TYPE_CHECKING:
 
     from detector.detect import Detector
     from detector.detections import Detections
-    from fieldprep.field import BoolImage, Field
-    from fieldprep.variants import Picture
+    from fieldprep.field import BoolImage
+    from fieldprep.mosaic import Sky
+    from fieldprep.views import View
 
 BLANK_SHARE = 0.5  # a box with more of it blank is of nothing
 
 
 def detect_at_scale(
     detector: Detector,
-    field: Field,
+    sky: Sky,
     *,
     zoom: float | None = None,
     variant: str | None = None,
     bands: Sequence[str] | None = None,
     confidence: float = FLOOR,
     tile: int | None = None,
+    view: View | None = None,
 ) -> Detections:
     """
     Find the objects of a field of any instrument.
@@ -44,48 +49,40 @@ def detect_at_scale(
     ----------
     detector : Detector
         The detector.
-    field : Field
+    sky : Field or Mosaic
         The field: FITS with or without a pixel scale, one band or several, a display picture.
     zoom : float, optional
         Factor by which the field is enlarged for the network; by default as its own objects ask for, see
-        `fieldprep.scale.zoom_factor`.
+        `fieldprep.scale.zoom_factor`. A mosaic is only ever averaged down, by the nearest whole factor.
     variant, bands, confidence, tile
         As of `detector.Detector.detect`.
+    view : View, optional
+        The field's picture, where it is made already; used where nothing is to be resampled.
 
     Returns
     -------
     Detections
-        In the field's own pixels, by falling confidence; none that lies mostly where the field is blank.
+        In the field's own pixels, by falling confidence; none that lies mostly where a field in memory is blank.
     """
-    factor = zoom_factor(field) if zoom is None else zoom
-    scaled = resampled(field, factor)
-    rgb = level_picture(scaled, variant or detector.card.variant, bands=bands)
-    empty = blank(rgb_flux(field, bands))
-    found = detector.detect_picture(rgb, scaled.mask, confidence=confidence, tile=tile)
-    found = in_pixels_of(found, scaled.shape, field.shape)
-    return found.select(_blank_share(found.xyxy, empty) <= BLANK_SHARE)
+    variant = variant or detector.card.variant
+    if isinstance(sky, Mosaic):
+        factor = zoom_factor(sky.window(middle(sky.shape))) if zoom is None else zoom
+        view = view_of(sky, variant, bands=bands) if view is None else view
+        return _averaged_down(detector, view, max(1, round(1 / factor)), confidence, tile)
+    factor = zoom_factor(sky) if zoom is None else zoom
+    scaled = resampled(sky, factor)
+    if view is None or scaled is not sky:
+        view = view_of(scaled, variant, bands=bands)
+    found = in_pixels_of(detector.detect_view(view, confidence=confidence, tile=tile), scaled.shape, sky.shape)
+    return found.select(_blank_share(found.xyxy, blank_parts(rgb_flux(sky, bands))) <= BLANK_SHARE)
 
 
-def level_picture(field: Field, variant: str = "N", *, bands: Sequence[str] | None = None) -> Picture:
-    """
-    Picture of a field, N by the levels that suit its instrument.
-
-    Parameters
-    ----------
-    field : Field
-        Any field.
-    variant, bands
-        As of `fieldprep.variants.picture`, which makes all others than N.
-
-    Returns
-    -------
-    3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
-        R, G, B; see `fieldprep.levels.levels_of`.
-    """
-    if variant != "N":
-        return picture(field, variant, bands=bands)
-    flux = rgb_flux(field, bands)
-    return noise_stretch(*levels_of(flux, white=white_of(field)))(flux)
+def _averaged_down(detector: Detector, view: View, factor: int, confidence: float, tile: int | None) -> Detections:
+    if factor == 1:
+        return detector.detect_view(view, confidence=confidence, tile=tile)
+    found = detector.detect_view(view.binned(factor), confidence=confidence, tile=tile)
+    # the last block of a row or column may reach over the edge
+    return replace(found, xyxy=clip_boxes((found.xyxy + CORNER) * factor - CORNER, view.shape))
 
 
 def in_pixels_of(found: Detections, shape: tuple[int, int], wanted: tuple[int, int]) -> Detections:

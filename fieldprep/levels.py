@@ -17,11 +17,13 @@ import numpy.typing as npt
 
 from fieldprep.averaging import block_means
 from fieldprep.sky import sky_level_and_noise
+from fieldprep.tiles import middle
 
 if TYPE_CHECKING:
     from fieldprep.field import BoolImage, Field, FloatImage
 
 BLANK_PX = 15  # side of the smallest square of one value that is no sky
+HARDLY_BLANK = 0.01  # share of equal neighbours under which no blank part is worth looking for
 MOSTLY_BLANK = 0.9  # share above which there is too little else to tell the sky from
 PATCH_PX = 4  # side of the patches whose noise counts: the diameter of a small galaxy
 INDEPENDENT = 1.3  # noise of patches over that of independent pixels; up to 1.16 in SDSS, 1.2 in CFHTLS
@@ -83,7 +85,7 @@ def white_of(field: Field) -> float | None:
 
 
 def levels_of(
-    flux: FloatImage, *, white: float | None = None
+    flux: FloatImage, *, white: float | None = None, part: FloatImage | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """
     Level of the sky and the noise that counts, by channel.
@@ -94,29 +96,59 @@ def levels_of(
         Flux in any unit.
     white : float, optional
         White of a display picture; its noise is taken to be no less than a sixth of it.
+    part : 3D float32 `~numpy.ndarray`, shape (ny, nx, C), optional
+        Neighbouring pixels on which the noise of patches is told; by default those in the middle of ``flux``. Where
+        ``flux`` is but a sample of a mosaic, its pixels are no neighbours.
 
     Returns
     -------
     sky, noise : 1D float64 `~numpy.ndarray`, shape (C,)
         In the unit of ``flux``. On frames of independent pixels what `fieldprep.sky.sky_level_and_noise` gives.
     """
+    if part is None:
+        window = middle((flux.shape[0], flux.shape[1]))
+        part = flux[window.rows, window.columns]
+    empty, empty_part = (blank_parts(image) for image in (flux, part))
+    measured = []
+    for k in range(flux.shape[-1]):
+        level, noise = sky_level_and_noise(np.ascontiguousarray(flux[..., k]), empty if empty.any() else None)
+        measured.append((level, noise * _excess(np.ascontiguousarray(part[..., k]), empty_part)))
+    sky, noises = (np.array(column, np.float64) for column in zip(*measured, strict=True))
+    return sky, noises if white is None else np.maximum(noises, white / WHITE_SIGMA)
+
+
+def blank_parts(flux: FloatImage) -> BoolImage:
+    """
+    Blank parts of an image that is worth the search: one with equal neighbours, and with something else beside them.
+
+    Parameters
+    ----------
+    flux : 3D float32 `~numpy.ndarray`, shape (ny, nx, C)
+        Flux in any unit.
+
+    Returns
+    -------
+    2D bool `~numpy.ndarray`, shape (ny, nx)
+        As `blank` gives it; all False where under a hundredth of the neighbours are equal, and where nine tenths of
+        the image are blank.
+    """
+    none = np.zeros(flux.shape[:2], np.bool_)
+    rows = flux[::BLANK_PX]
+    if (rows[:, 1:] == rows[:, :-1]).all(axis=-1).mean(dtype=np.float64) < HARDLY_BLANK:
+        return none
     empty = blank(flux)
-    if empty.mean(dtype=np.float64) > MOSTLY_BLANK:
-        empty = np.zeros_like(empty)
-    channels = range(flux.shape[-1])
-    measured = [_level_and_noise(np.ascontiguousarray(flux[..., k]), empty) for k in channels]
-    sky, noise = (np.array(column, np.float64) for column in zip(*measured, strict=True))
-    return sky, noise if white is None else np.maximum(noise, white / WHITE_SIGMA)
+    return none if empty.mean(dtype=np.float64) > MOSTLY_BLANK else empty
 
 
-def _level_and_noise(image: FloatImage, empty: BoolImage) -> tuple[float, float]:
-    level, noise = sky_level_and_noise(image, empty if empty.any() else None)
+def _excess(image: FloatImage, empty: BoolImage) -> float:
+    """Noise of patches over that of independent pixels, 1 where they are as good as independent."""
     patches = block_means(np.where(empty, np.float32(np.nan), image), PATCH_PX)
     values = patches[np.isfinite(patches)]
     if values.size == 0 or values.min() == values.max():  # nothing there whose noise could be told
-        return level, noise
-    excess = PATCH_PX * sky_level_and_noise(patches)[1] / noise
-    return level, noise * excess if excess > INDEPENDENT else noise
+        return 1.0
+    pixels = sky_level_and_noise(image, empty if empty.any() else None)[1]
+    excess = PATCH_PX * sky_level_and_noise(patches)[1] / pixels
+    return excess if excess > INDEPENDENT else 1.0
 
 
 def _eight_bit(image: FloatImage) -> bool:

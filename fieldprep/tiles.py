@@ -55,6 +55,16 @@ class Tile:
     core: Window
 
 
+MIDDLE_PX = 1024
+
+
+def middle(shape: tuple[int, int]) -> Window:
+    """Window of the middle of a field of shape (ny, nx), 1024 px a side or the whole side where that is less."""
+    ny, nx = shape
+    y0, x0 = max(0, (ny - MIDDLE_PX) // 2), max(0, (nx - MIDDLE_PX) // 2)
+    return Window(x0, y0, min(nx, x0 + MIDDLE_PX), min(ny, y0 + MIDDLE_PX))
+
+
 def whole(shape: tuple[int, int]) -> Window:
     """Window of a whole field of shape (ny, nx)."""
     return Window(0, 0, shape[1], shape[0])

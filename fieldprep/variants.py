@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from fieldprep.bands import rgb_bands
 from fieldprep.errors import UsageError
+from fieldprep.levels import levels_of, white_of
 from fieldprep.sky import sky_level_and_noise
 from fieldprep.stretches import colour_matrix, gamma, linear, logarithm, warmer
 
@@ -285,9 +286,8 @@ def picture(
     fieldprep.errors.InputError
         If the field lacks a band.
     """
-    made = variant_of(variant)
     flux = rgb_flux(field, bands)
-    shown = made(flux)(flux)
+    shown = fitted(variant, flux, white=white_of(field))(flux)
     return shown if matrix is None else np.clip(colour_matrix(shown, matrix), 0, 255).astype(np.uint8)
 
 
@@ -296,6 +296,34 @@ def variant_of(name: str) -> Variant:
     if name not in VARIANTS:
         raise UsageError(f"unknown variant {name!r}: it is one of {', '.join(VARIANTS)}")
     return VARIANTS[name]
+
+
+def fitted(
+    variant: str, reference: FloatImage, *, white: float | None = None, part: FloatImage | None = None
+) -> Stretch:
+    """
+    Stretch of a field of any instrument.
+
+    Parameters
+    ----------
+    variant : str
+        As of `picture`.
+    reference : 3D float32 `~numpy.ndarray`, shape (ny, nx, 3)
+        R, G, B of the field, or of a sample of it.
+    white, part
+        As of `fieldprep.levels.levels_of`, which gives the levels of N.
+
+    Returns
+    -------
+    Stretch
+
+    Raises
+    ------
+    fieldprep.errors.UsageError
+        If the variant is unknown.
+    """
+    made = variant_of(variant)
+    return noise_stretch(*levels_of(reference, white=white, part=part)) if made is noise_scaled else made(reference)
 
 
 def rgb_flux(field: Field, bands: Sequence[str] | None = None) -> FloatImage:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from fieldprep.averaging import block_mask, block_picture
 from fieldprep.field import Field
-from fieldprep.tiles import whole
-from fieldprep.variants import Picture, picture, rgb_flux, variant_of
+from fieldprep.levels import white_of
+from fieldprep.tiles import middle, whole
+from fieldprep.variants import Picture, fitted, picture, rgb_flux
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,4 +132,6 @@ def view_of(sky: Sky, variant: str = "N", *, bands: Sequence[str] | None = None)
     """
     if isinstance(sky, Field):
         return FieldView(picture(sky, variant, bands=bands), sky.mask, sky, variant, bands)
-    return MosaicView(sky, variant, bands, variant_of(variant)(rgb_flux(sky.sample(), bands)))
+    sample, part = sky.sample(), sky.window(middle(sky.shape))
+    stretch = fitted(variant, rgb_flux(sample, bands), white=white_of(part), part=rgb_flux(part, bands))
+    return MosaicView(sky, variant, bands, stretch)

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from detector.detect import FLOOR, Detector
+from detector.detect import Detector
+from detector.instruments import detect_at_scale
 from fieldprep.errors import InputError, OutputError
 from fieldprep.picturefile import is_picture
 from fieldprep.surveys.download import cache_folder
@@ -155,7 +156,9 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
     with _timed("picture", outcome):
         view = view_of(field_, request.variant, bands=request.bands)
     with _timed("detect", outcome):
-        detections = loaded_detector(request.detector).detect_view(view, confidence=FLOOR)
+        detections = detect_at_scale(
+            loaded_detector(request.detector), field_, variant=request.variant, bands=request.bands, view=view
+        )
     with _timed("measure", outcome):
         table = catalogue_table(field_, detections, _meta(source, request, field_))
         catalogue = table[table["confidence"] >= request.confidence]

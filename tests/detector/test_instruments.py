@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector import Detections
-from detector.instruments import detect_at_scale, in_pixels_of, level_picture
+from detector.instruments import detect_at_scale, in_pixels_of
 from detector.pictures import PictureScene, read_reference, score_pictures
 from fieldprep import Field
-from fieldprep.variants import picture
+from fieldprep.mosaic import Mosaic
+from fieldprep.variants import VARIANTS, picture, rgb_flux
 
 
 def quarter_in_the_middle(batch):
@@ -38,14 +39,48 @@ def test_a_field_taken_as_it_is_goes_through_untouched(as_detector):
     assert np.array_equal(detect_at_scale(detector, field).xyxy, same.xyxy)
 
 
+def plain_n(field):
+    flux = rgb_flux(field)
+    return VARIANTS["N"](flux)(flux)
+
+
 def test_n_of_a_field_of_independent_pixels_is_the_plain_one():
     field = noise_field()
-    assert np.array_equal(level_picture(field), picture(field, "N"))
-    assert np.array_equal(level_picture(field, "LIN"), picture(field, "LIN"))
+    assert np.array_equal(picture(field, "N"), plain_n(field))
 
 
 def test_n_of_an_sdss_field_is_the_plain_one(sdss_field):
-    assert np.array_equal(level_picture(sdss_field), picture(sdss_field, "N"))
+    assert np.array_equal(picture(sdss_field, "N"), plain_n(sdss_field))
+
+
+def test_n_of_a_display_picture_is_not():
+    image = np.random.default_rng(0).integers(0, 9, (128, 192)).astype(np.float32)
+    field = Field("picture", {"gray": image}, np.zeros(image.shape, np.bool_))
+    assert picture(field, "N").std() < 0.5 * plain_n(field).std()
+
+
+def test_a_mosaic_is_averaged_down_by_whole_factors_and_its_boxes_come_back(as_detector):
+    field = noise_field((300, 500))
+    mosaic = Mosaic("large", field.shape, ("r",), Windows(field))
+    for zoom, factor in ((1.0, 1), (0.8, 1), (0.52, 2), (0.24, 4), (3.0, 1)):
+        found = detect_at_scale(as_detector(quarter_in_the_middle), mosaic, zoom=zoom)
+        ny, nx = (side + -side % (32 * factor) for side in field.shape)  # padded to whole strides
+        assert found.xyxy.tolist() == [
+            pytest.approx([0.375 * nx - 0.5, 0.375 * ny - 0.5, 0.625 * nx - 0.5, 0.625 * ny - 0.5], abs=factor)
+        ]
+
+
+class Windows:
+    """Reads the windows of a mosaic from a field in memory."""
+
+    def __init__(self, field):
+        self.field = field
+
+    def __call__(self, window):
+        return self.field.window(window)
+
+    def sample(self, _shape):
+        return self.field
 
 
 def test_nothing_is_found_where_the_field_is_blank(as_detector):

@@ -14,6 +14,7 @@ from fieldprep.variants import TRAINING_VARIANTS, VARIANTS, picture, rgb_flux
 # N of a pixel at the sky level, from the docstring: black at -2 sigma, white at 1000, asinh softened at 2
 SKY_LEVEL = 255 * -np.arcsinh(-1) / (np.arcsinh(500) - np.arcsinh(-1))
 
+
 def made(variant, flux):
     """Picture of a flux by levels of its own."""
     return VARIANTS[variant](flux)(flux)
