@@ -15,7 +15,6 @@ is one of `LINES`: what differs from the recipe. Each step does what is missing,
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path

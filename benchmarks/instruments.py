@@ -24,7 +24,7 @@ from folds import PICTURES
 
 from detector import Detector
 from detector.instruments import detect_at_scale
-from detector.pictures import LEAST_MATCH_PX, _judge, read_reference
+from detector.pictures import LEAST_MATCH_PX, judge, read_reference
 from fieldprep import Field
 from fieldprep.scale import zoom_factor
 from fieldprep.variants import picture
@@ -91,7 +91,7 @@ def _picture(detector: Detector, path: Path, out: Path, zooms: list[float], *, b
 def working_point(found: Detections, reference: Reference, purity: float = PURITY) -> dict[str, Any]:
     """Greatest recall of the bright references at this purity or more, whatever the threshold, and that threshold."""
     found = found.sorted()
-    _, verdict = _judge(found.centres, reference)
+    _, verdict = judge(found.centres, reference)
     wanted = reference.bright & ~reference.ignore
     near = np.linalg.norm(found.centres[:, None] - reference.xy[None, wanted], axis=2) <= reference.reach[wanted]
     first = np.sort(np.where(near.any(axis=0), near.argmax(axis=0), len(found))) if len(found) else np.zeros(0)
@@ -109,7 +109,7 @@ def working_point(found: Detections, reference: Reference, purity: float = PURIT
 def at_threshold(found: Detections, reference: Reference, threshold: float) -> list[float]:
     """Recall and purity at one threshold."""
     kept = found.select(found.confidence >= threshold)
-    is_found, verdict = _judge(kept.centres, reference)
+    is_found, verdict = judge(kept.centres, reference)
     wanted = reference.bright & ~reference.ignore
     true, false = int((verdict == 1).sum()), int((verdict == 0).sum())
     return [round(float(is_found[wanted].mean()), 3), round(true / max(true + false, 1), 3)]
@@ -149,7 +149,7 @@ def draw(rgb: np.ndarray, found: Detections, reference: Reference | None) -> np.
     if reference is None:
         _boxes(drawn, found.xyxy, GREEN)
         return drawn
-    is_found, verdict = _judge(found.centres, reference)
+    is_found, verdict = judge(found.centres, reference)
     wanted = reference.bright & ~reference.ignore
     offset = np.linalg.norm(found.centres[:, None] - reference.xy[None, wanted], axis=2)
     bright = (offset <= reference.reach[wanted]).any(axis=1)

@@ -128,7 +128,7 @@ def score_pictures(scenes: Sequence[PictureScene], confidence: float) -> dict[st
     overlaps = [np.zeros(0)]
     for scene in scenes:
         kept = scene.detections.select(scene.detections.confidence >= confidence)
-        is_found, verdict = _judge(kept.centres, scene.reference)
+        is_found, verdict = judge(kept.centres, scene.reference)
         counted = scene.reference.bright & ~scene.reference.ignore
         found += int((is_found & counted).sum())
         wanted += int(counted.sum())
@@ -167,7 +167,7 @@ def score_pictures_in_full(
         What `score_pictures` gives; ``thresholds``: the same at each threshold; ``reliability``: as of
         `detector.evaluate.score_in_full`.
     """
-    verdicts = np.concatenate([_judge(scene.detections.centres, scene.reference)[1] for scene in scenes])
+    verdicts = np.concatenate([judge(scene.detections.centres, scene.reference)[1] for scene in scenes])
     values = np.concatenate([scene.detections.confidence for scene in scenes])[verdicts >= 0]
     true = verdicts[verdicts >= 0] == 1
     return {
@@ -188,7 +188,7 @@ def _overlaps(found: Detections, reference: Reference, rows: Bools) -> Floats:
     return iou_of_pairs(found.xyxy[offset.argmin(axis=1)], reference.xyxy[rows])
 
 
-def _judge(centres: Floats, reference: Reference) -> tuple[Bools, npt.NDArray[np.int64]]:
+def judge(centres: Floats, reference: Reference) -> tuple[Bools, npt.NDArray[np.int64]]:
     """Which rows are found, shape (N,), and the verdict on each detection: 1 true, 0 false, -1 left out."""
     verdict = np.zeros(len(centres), np.int64)
     if len(centres) == 0:

@@ -15,6 +15,7 @@ COMMANDS = (
     ("weights",),
     ("train", "detector"),
     ("evaluate", "run"),
+    ("evaluate", "detector"),
 )
 
 
