@@ -174,10 +174,14 @@ def tables(rows: Sequence[dict[str, Any]], passes: int) -> str:
     if not rows:
         return "no training is done yet\n"
     first = rows[0]["scores"][passes]
-    n = {key: {k: v["n"] for k, v in first[key].items()} for key in (f"{ELSEWHERE}/{AS_IT_IS}", f"SDSS/{SHOWN[0]}")}
+    sdss, pictures = first[f"SDSS/{SHOWN[0]}"], first[f"{ELSEWHERE}/{AS_IT_IS}"]
+    n = (
+        f"n: SDSS {sdss['recall']['n']} galaxies over 22 px, {sdss['recall_centre_r20']['n']} of them r < {BRIGHT:g}; "
+        f"elsewhere {pictures['recall']['n']} over 22 px, {pictures['recall_bright']['n']} bright rows."
+    )
     lines = [
         f"{passes} tile passes a training, confidence {CONFIDENCE:.2f}, 68 % intervals. SDSS: {', '.join(HELD)}.",
-        f"n: {n}",
+        n,
         "",
         "recall / mean IoU in %, AstroCV's way (overlap over half; mean over all galaxies), galaxies over 22 px",
         "",
@@ -230,11 +234,15 @@ def _interval(share: Mapping[str, float]) -> str:
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Recall and mean IoU against passes, as the paper shows its convergence, in SDSS and elsewhere."""
-    figure, axes = plt.subplots(2, 3, figsize=(15, 8.5), sharex=True, sharey="row", layout="constrained")
+    panels = {None: "SDSS fields kept apart, in the set's own picture"}
+    panels |= {f"{ELSEWHERE}/{view}": f"HST and JWST, {view}" for view in (AS_IT_IS, "N") if _has_curve(rows, view)}
+    figure, axes = plt.subplots(
+        2, len(panels), figsize=(5 * len(panels), 8.5), sharex=True, sharey="row", squeeze=False, layout="constrained"
+    )
     colours = dict(zip(dict.fromkeys(row["set"] for row in rows), plt.colormaps["tab10"].colors, strict=False))
     for row in rows:
-        own = f"SDSS/{row['variants'][0]}"
-        for column, view in enumerate((own, f"{ELSEWHERE}/{AS_IT_IS}", f"{ELSEWHERE}/N")):
+        for column, panel in enumerate(panels):
+            view = panel or f"SDSS/{row['variants'][0]}"
             points = {passes: found[view] for passes, found in row["scores"].items() if view in found}
             if len(points) < 2:  # of the picture N most trainings have the last point only
                 continue
@@ -245,12 +253,7 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
                 named = row["set"] if row["seed"] == 0 else None
                 style = {"color": colours[row["set"]], "marker": "o", "lw": 1.8 if row["seed"] == 0 else 0.7}
                 axis.errorbar(list(points), values[:, 0], np.abs(values[:, 1:] - values[:, :1]).T, label=named, **style)
-    titles = (
-        "SDSS fields kept apart, in the set's own picture",
-        "HST and JWST, as they are",
-        "HST and JWST, picture N",
-    )
-    for axis, title in zip(axes[0], titles, strict=True):
+    for axis, title in zip(axes[0], panels.values(), strict=True):
         axis.set(title=title, ylim=(0, 1))
     for axis in axes[1]:
         axis.set(xlabel="tile passes", ylim=(0, 1))
@@ -262,3 +265,8 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
             axis.legend(fontsize=8, ncols=2)
     figure.savefig(path, dpi=80)
     plt.close(figure)
+
+
+def _has_curve(rows: Sequence[dict[str, Any]], view: str) -> bool:
+    """Whether a training was scored at two checkpoints or more in a picture."""
+    return any(sum(f"{ELSEWHERE}/{view}" in found for found in row["scores"].values()) > 1 for row in rows)
