@@ -234,12 +234,12 @@ def _interval(share: Mapping[str, float]) -> str:
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Recall and mean IoU against passes, as the paper shows its convergence, in SDSS and elsewhere."""
-    panels = {None: "SDSS fields kept apart, in the set's own picture"}
+    panels: dict[str | None, str] = {None: "SDSS fields kept apart, in the set's own picture"}
     panels |= {f"{ELSEWHERE}/{view}": f"HST and JWST, {view}" for view in (AS_IT_IS, "N") if _has_curve(rows, view)}
     figure, axes = plt.subplots(
         2, len(panels), figsize=(5 * len(panels), 8.5), sharex=True, sharey="row", squeeze=False, layout="constrained"
     )
-    colours = dict(zip(dict.fromkeys(row["set"] for row in rows), plt.colormaps["tab10"].colors, strict=False))
+    colours = dict(zip(dict.fromkeys(row["set"] for row in rows), map(plt.colormaps["tab10"], range(10)), strict=False))
     for row in rows:
         for column, panel in enumerate(panels):
             view = panel or f"SDSS/{row['variants'][0]}"
