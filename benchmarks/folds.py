@@ -212,7 +212,11 @@ def pooled(data: Path, out: Path, name: str, folds: Sequence[int]) -> dict[str, 
             reference = read_reference(data / "hst_jwst" / f"{stem}.reference.csv")
             found = operating.at_half(kept(folder / f"{stem}.npz"))
             pictures["HST" if held.startswith("hst") else "JWST"].append(PictureScene(found, reference))
-    scores = score(scenes, 0.5, limits=(19.0, *LIMITS))
+    scores = score(scenes, 0.5, limits=(19.0, *LIMITS), ap=False)
+    # average precision asks for no threshold: of the raw confidences
+    raw = score([scene for part in by_fold.values() for scene in part], 0.5, limits=(19.0, *LIMITS))
+    for limit, row in scores["limits"].items():
+        row |= {measure: raw["limits"][limit][measure] for measure in ("ap50", "ap")}
     scores["m2"] = stars
     scores["astrocv"] = astrocv_scores(scenes, 0.5)
     scores["pictures"] = {side: score_pictures(part, 0.5) for side, part in pictures.items() if part}

@@ -112,5 +112,7 @@ def test_a_jwst_picture_is_searched_as_well_as_the_design_asks(data, galaxy):
     inside = (reference.xy < 690).all(axis=1)
     cut = {name: getattr(reference, name)[inside] for name in ("xy", "reach", "bright", "ignore", "xyxy")}
     scene = PictureScene(detect_at_scale(galaxy, part), replace(reference, **cut))
-    scores = [score_pictures([scene], threshold) for threshold in (0.02, 0.04, 0.06, 0.1)]
-    assert any(row["recall"]["value"] >= 0.85 and row["purity"]["value"] >= 0.85 for row in scores)
+    # the shipped weights were trained on this picture too: this is a test of the way, not a score
+    row = score_pictures([scene], galaxy.card.confidence)
+    assert row["recall"]["value"] >= 0.85
+    assert row["purity"]["value"] >= 0.85

@@ -40,7 +40,7 @@ def test_bfloat16_says_the_same_of_a_real_tile_within_its_own_grain(sdss_field):
 
 def test_the_output_is_dense_with_an_anchor_every_8_16_and_32_pixels():
     output = load_network(weights_path("galaxy"))(np.zeros((1, 3, 96, 64), np.float32))
-    assert output.shape == (1, 5, 12 * 8 + 6 * 4 + 3 * 2)
+    assert output.shape == (1, 6, 12 * 8 + 6 * 4 + 3 * 2)  # a box, galaxy, and star, which is taught only
 
 
 def test_a_network_answers_many_shapes_the_same_way_each_time():
