@@ -57,6 +57,7 @@ def write_mosaic(field: Field, band: str, path: Path, side: int) -> list[tuple[i
     start = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 2), ("NAXIS1", side), ("NAXIS2", side)])
     start.update(header)
     copies = []
+    path.unlink(missing_ok=True)  # astropy would append
     stream = fits.StreamingHDU(str(path), start)
     for top in range(0, side, ny):
         flips = [((top // ny) % 2, (left // nx + top // ny) % 2) for left in range(0, side, nx)]
