@@ -118,13 +118,18 @@ class Card:
         for key, value in self.scores.items():
             lines.append(f"  {key}:" if _is_table(value) else f"  {key}: {value}")
             if _is_table(value):
-                lines += [f"    r < {limit}: {_row(row)}" for limit, row in value.items()]
+                lines += [f"    {_of(limit)}: {_row(row)}" for limit, row in value.items()]
         return "\n".join([*lines, *(f"  limit: {limit}" for limit in self.limits)])
 
 
 def _is_table(value: Any) -> bool:
     """Whether an entry of the scores is a table: rows of measures, each with a value and an interval."""
     return isinstance(value, dict) and all(isinstance(row, dict) for row in value.values())
+
+
+def _of(limit: str) -> str:
+    """What a row is of: a limit in magnitude, or what it is called."""
+    return f"r < {limit}" if limit.replace(".", "", 1).isdigit() else limit
 
 
 def _row(row: dict[str, dict[str, float]]) -> str:

@@ -211,10 +211,13 @@ def check_tiled_as_whole(whole, tiled):
         assert len(sure) > 15
         assert len(np.unique(best)) == len(best)
         # the network's attention block sees all of a window, and so a little of where the window ends: most boxes
-        # move by less than a pixel, one near a tile's edge or of a large galaxy by more, none to another object
+        # move by less than a pixel, one near a tile's edge or of a large galaxy by more, none to another object; of two
+        # boxes of one object that overlap too little to be merged now the one, now the other is the more confident
+        overlap = iou_table(sure.xyxy, others.xyxy).max(axis=1)
         assert np.median(shift) < 1
         assert np.quantile(shift, 0.9) < 4
-        assert iou_table(sure.xyxy, others.xyxy).max(axis=1).min() > 0.5
+        assert np.mean(overlap > 0.5) > 0.98
+        assert overlap.min() > 0.35
 
 
 def test_tiles_of_a_real_field_find_what_one_piece_does(sdss_field, galaxy):

@@ -112,7 +112,8 @@ def test_weights_shows_the_card(cli):
     assert re.search(r"galaxy: detect, \w+, classes galaxy, picture N, confidence 0\.\d+", out)
     assert "galaxy.onnx" in out
     assert re.search(r"r < 20: completeness 0\.\d+ \(.* n \d+\)", out)
-    assert "SEP with a concentration cut, same field, same run" in out
+    assert re.search(r"  JWST: recall 0\.\d+ \(.* n \d+\)", out)
+    assert "  limit: " in out
 
 
 def test_help_comes_without_loading_the_libraries():
