@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -20,6 +19,8 @@ from fieldprep import Field
 from fieldprep.boxes import petrosian_boxes
 from fieldprep.catalogues import Sources, read_catalogue, read_table, sources_on_field
 from fieldprep.census import census
+from fieldprep.levels import white_of
+from fieldprep.scale import resampled
 from fieldprep.training.recipes import RECIPES, Recipe
 from fieldprep.training.trainingsets import join_fields, write_field
 
@@ -119,25 +120,23 @@ def picture_with_truth(path: Path, zoom: float = 1.0, gain: float = 1.0) -> tupl
     circles = circles.assign(ignore=1, **_around(circles))
     rows = pd.concat([rows, circles], ignore_index=True)
     boxes = (rows[["x_min", "y_min", "x_max", "y_max"]].to_numpy(np.float64) + 0.5) * zoom - 0.5
-    size = (round(field.shape[1] * zoom), round(field.shape[0] * zoom))
-    way = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
     sky = {band: np.float32(np.median(image)) for band, image in field.bands.items()}
-    bands = {
-        b: cv2.resize((image - sky[b]) * np.float32(gain) + sky[b], size, interpolation=way)
-        for b, image in field.bands.items()
-    }
-    mask = cv2.resize(field.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    bands = {band: (image - sky[band]) * np.float32(gain) + sky[band] for band, image in field.bands.items()}
+    # read before the values change: by it N knows a display picture
+    as_shown = {**field.provenance, "white": white_of(field)}
+    field = resampled(replace(field, bands=bands, provenance=as_shown), zoom)
+    ny, nx = field.shape
     sources = Sources(
         (rows["x"].to_numpy() + 0.5) * zoom - 0.5,
         (rows["y"].to_numpy() + 0.5) * zoom - 0.5,
-        np.clip(boxes, -0.5, np.array([*size, *size]) - 0.5),
+        np.clip(boxes, -0.5, np.array([nx, ny, nx, ny]) - 0.5),
         np.ones(len(rows), np.bool_),
         np.full(len(rows), np.nan),
         rows["ignore"].to_numpy() != 0,
         (boxes[:, 2] - boxes[:, 0]) / 2,
         pd.DataFrame(index=rows.index),
     )
-    return replace(field, bands=bands, mask=mask, noise={}), sources
+    return field, sources
 
 
 def _around(circles: pd.DataFrame) -> dict[str, pd.Series]:
