@@ -14,8 +14,6 @@ import time
 from pathlib import Path
 from statistics import median
 
-from detector.cards import Card
-from detector.detect import weights_path
 from detector.rivals import sep_detect
 from fieldprep import Field
 from fieldprep.cores import cores
@@ -30,8 +28,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--detector", default="galaxy")
     arguments = parser.parse_args()
-    card = Card.beside(weights_path(arguments.detector))
-    request = Request(arguments.detector, card.sha256, card.variant, card.confidence)
+    request = Request.of(arguments.detector)
     (source,) = find_sources([arguments.field])
     field = Field.read(list(source.paths))
     sep_times, runs = [], []

@@ -1,5 +1,5 @@
 """
-Training of the two-stage rival (torchvision's Faster R-CNN) on the three sky folds of `folds.py`.
+Training of the two-stage rival (torchvision's Faster R-CNN) on the three sky folds and the tiles of `folds.py`.
 
     python benchmarks/two_stage.py WORK [--passes N] [--fold K]...
 
@@ -13,12 +13,12 @@ import argparse
 from pathlib import Path
 
 import torch
+from folds import FOLDS, OPTIONS, SHARES
+from foldsets import sets_folder
 
 from detector.rivals.two_stage_training import train_two_stage
+from detector.train import Training
 from fieldprep.cores import cores
-
-FOLDS = 3
-SHARES = {"real": 0.5, "injected": 0.3, "simulated": 0.2}
 
 
 def main() -> None:
@@ -29,10 +29,12 @@ def main() -> None:
     parser.add_argument("--fold", type=int, action="append", default=[])
     arguments = parser.parse_args()
     torch.set_num_threads(cores())
-    for fold in arguments.fold or range(FOLDS):
-        sets = [arguments.work / "sets" / "galaxies" / str(fold) / kind for kind in SHARES]
+    for fold in arguments.fold or range(len(FOLDS)):
+        sets = [sets_folder(arguments.work, fold) / kind for kind in SHARES]
         out = arguments.work / "rivals" / "fasterrcnn" / str(fold)
-        print(train_two_stage(sets, out, shares=tuple(SHARES.values()), passes=arguments.passes), flush=True)
+        how = {key: OPTIONS[key] for key in ("seed", "variant_weights", "large_weight")}
+        training = Training(passes=arguments.passes, shares=tuple(SHARES.values()), **how)
+        print(train_two_stage(sets, out, training), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,29 +8,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detector.detect import FLOOR
-from detector.instruments import detect_at_scale
+from detector.instruments import detect_at_scale, own_zoom
 from detector.merging import SAME_OBJECT_IOU, merge, overlapping_pairs
-from fieldprep.scale import zoom_factor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from detector.detect import Detector
     from detector.detections import Detections
-    from fieldprep.field import Field
-
-ZOOMS = (0.8, 1.0, 1.25)  # of the scale the field asks for
+    from fieldprep.mosaic import Sky
+    from fieldprep.views import View
 
 
 def detect_fused(
     detector: Detector,
-    field: Field,
+    sky: Sky,
     *,
-    zooms: Sequence[float] = ZOOMS,
+    zooms: Sequence[float] = (1.0,),
     variants: Sequence[str] = (),
     bands: Sequence[str] | None = None,
     confidence: float = FLOOR,
     tile: int | None = None,
+    view: View | None = None,
 ) -> Detections:
     """
     Find the objects of a field in several looks at it, fused.
@@ -39,24 +38,28 @@ def detect_fused(
     ----------
     detector : Detector
         The detector.
-    field : Field
+    sky : Field or Mosaic
         The field.
     zooms : sequence of float
-        Scales, of the one that `fieldprep.scale.zoom_factor` gives.
+        Scales, of the one that `fieldprep.scale.zoom_factor` gives; of a mosaic see `detect_at_scale`.
     variants : sequence of str
         Pictures; by default the one the card names.
     bands, confidence, tile
         As of `detector.Detector.detect`.
+    view : View, optional
+        The field's first picture, where it is made already.
 
     Returns
     -------
     Detections
-        See `fused`; the time is that of all the looks.
+        See `fused`; the time is that of all the looks. One look alone gives what `detect_at_scale` does.
     """
-    own = zoom_factor(field)
+    own = own_zoom(sky)
     looks = [
-        detect_at_scale(detector, field, zoom=own * zoom, variant=variant, bands=bands, tile=tile)
-        for variant in variants or (detector.card.variant,)
+        detect_at_scale(
+            detector, sky, zoom=own * zoom, variant=variant, bands=bands, tile=tile, view=None if k else view
+        )
+        for k, variant in enumerate(variants or (detector.card.variant,))
         for zoom in zooms
     ]
     found = fused(looks)

@@ -65,16 +65,32 @@ def detect_at_scale(
         In the field's own pixels, by falling confidence; none that lies mostly where a field in memory is blank.
     """
     variant = variant or detector.card.variant
+    factor = own_zoom(sky) if zoom is None else zoom
     if isinstance(sky, Mosaic):
-        factor = zoom_factor(sky.window(middle(sky.shape))) if zoom is None else zoom
         view = view_of(sky, variant, bands=bands) if view is None else view
         return _averaged_down(detector, view, max(1, round(1 / factor)), confidence, tile)
-    factor = zoom_factor(sky) if zoom is None else zoom
     scaled = resampled(sky, factor)
     if view is None or scaled is not sky:
         view = view_of(scaled, variant, bands=bands)
     found = in_pixels_of(detector.detect_view(view, confidence=confidence, tile=tile), scaled.shape, sky.shape)
     return found.select(_blank_share(found.xyxy, blank_parts(rgb_flux(sky, bands))) <= BLANK_SHARE)
+
+
+def own_zoom(sky: Sky) -> float:
+    """
+    Factor by which a field's own objects ask it to be enlarged.
+
+    Parameters
+    ----------
+    sky : Field or Mosaic
+        Any field; of a mosaic its middle is looked at.
+
+    Returns
+    -------
+    float
+        See `fieldprep.scale.zoom_factor`.
+    """
+    return zoom_factor(sky.window(middle(sky.shape)) if isinstance(sky, Mosaic) else sky)
 
 
 def _averaged_down(detector: Detector, view: View, factor: int, confidence: float, tile: int | None) -> Detections:

@@ -124,7 +124,7 @@ def _died(source: Source) -> Outcome:
 
 
 def _small(request: Request) -> dict[str, object]:
-    return {"detector": request.detector, "variant": request.variant, "confidence": request.confidence}
+    return {"detector": request.detector, "variant": ",".join(request.variants), "confidence": request.confidence}
 
 
 def _write_run(

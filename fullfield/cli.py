@@ -43,6 +43,12 @@ Radius = Annotated[
 ]
 
 
+Zooms = Annotated[
+    str | None,
+    typer.Option(help="Scales to look at, of the one the field asks for, as in 0.8,1,1.25; several are fused."),
+]
+
+
 @app.command()
 def run(
     sources: Sources,
@@ -50,8 +56,11 @@ def run(
     detector: Annotated[str, typer.Option(help="Weights: a shipped name, or the path of an .onnx.")] = "galaxy",
     variant: Annotated[
         str | None,
-        typer.Option(help="Picture to look at: N, L, LH, S, SH, Q, LIN, LOG, GAM or MAT (default: the card's)."),
+        typer.Option(
+            help="Picture: N, L, LH, S, SH, Q, LIN, LOG, GAM or MAT (default: the card's); several are fused."
+        ),
     ] = None,
+    zooms: Zooms = None,
     bands: Annotated[str | None, typer.Option(help="Bands for red, green, blue, as in i,r,g.")] = None,
     classifiers: Annotated[
         str, typer.Option(help="Cutout classifiers, by name or path, or 'none'. None are shipped yet.")
@@ -78,26 +87,17 @@ def run(
 
     Example: fullfield run sdss:3184-2-169 "NGC 6976" "229.54 +42.76" --out out --workers 4
     """
-    from detector.cards import Card  # noqa: PLC0415 -- as below
-    from detector.detect import weights_path  # noqa: PLC0415 -- as below
-    from fieldprep.variants import VARIANTS  # noqa: PLC0415 -- as below
     from fullfield.batch import run as run_batch  # noqa: PLC0415 -- --help answers without loading all this
     from fullfield.pipeline import Request  # noqa: PLC0415 -- as above
 
     if classifiers != "none":
         raise UsageError(f"--classifiers {classifiers}: no cutout classifier is shipped yet; give none")
-    card = Card.beside(weights_path(detector))
-    chosen = tuple(bands.split(",")) if bands else None
-    if chosen is not None and len(chosen) != 3:
-        raise UsageError(f"--bands wants three bands, as in i,r,g; got {bands}")
-    if variant is not None and variant not in VARIANTS:
-        raise UsageError(f"unknown variant {variant!r}: it is one of {', '.join(VARIANTS)}")
-    request = Request(
-        detector=detector,
-        detector_sha256=card.sha256,
-        variant=variant or card.variant,
-        confidence=card.confidence if confidence is None else confidence,
-        bands=chosen,
+    request = Request.of(
+        detector,
+        variant=variant,
+        zooms=zooms,
+        bands=bands,
+        confidence=confidence,
         pictures=pictures,
         frames=frames,
         keep_frames=keep_frames,
@@ -333,7 +333,10 @@ def evaluate_detector(
     truth: Annotated[
         str, typer.Option(help="Fields: a catalogue, or the name of one beside each field's frames.")
     ] = "catalogue.csv",
-    variant: Annotated[str | None, typer.Option(help="Fields: the picture to look at (default: the card's).")] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Fields: the picture to look at (default: the card's); several are fused.")
+    ] = None,
+    zooms: Zooms = None,
     confidence: Annotated[
         float | None, typer.Option(min=0.01, max=1.0, help="Threshold of the catalogue (default: the card's).")
     ] = None,
@@ -356,21 +359,22 @@ def evaluate_detector(
     )
     from fullfield.evaluationreport import PAGE_FILE  # noqa: PLC0415 -- as above
     from fullfield.evaluationtext import as_text  # noqa: PLC0415 -- as above
+    from fullfield.pipeline import Request  # noqa: PLC0415 -- as above
 
     failures: list[Any] = []
     if annotations_of(data).is_file():
         from detector import Detector  # noqa: PLC0415 -- as above
 
+        if variant or zooms:
+            raise UsageError(f"{data}: a set's pictures are looked at as they are; leave --variant and --zooms out")
         result = evaluate_validation(data, Detector.load(detector), confidence=confidence, out=out)
     else:
         with _Progress() as progress:
             result, failures = evaluate_fields(
                 data,
-                detector,
+                Request.of(detector, variant=variant, zooms=zooms, confidence=confidence, pictures=False),
                 truth,
                 out=out,
-                variant=variant,
-                confidence=confidence,
                 columns=parse_columns(columns),
                 radius=radius,
                 workers=workers,

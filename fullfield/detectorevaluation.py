@@ -18,14 +18,12 @@ from detector.detect import FLOOR, weights_path
 from detector.evaluate import Scene, score, score_in_full
 from fieldprep.boxes import SEMI_MAJOR, clip_boxes, read_coco
 from fieldprep.catalogues import NO_COLUMNS, Sources
-from fieldprep.errors import InputError, UsageError, one_line
+from fieldprep.errors import InputError, one_line
 from fieldprep.training.records import OBJECTS_FILE
 from fieldprep.training.splits import VALIDATION
-from fieldprep.variants import VARIANTS
 from fullfield.batch import run
 from fullfield.evaluation import evaluate_run
 from fullfield.evaluationreport import write_evaluation
-from fullfield.pipeline import Outcome, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from detector.detect import Detector
+    from fullfield.pipeline import Outcome, Request
 
 _TILE = re.compile(r"^(?P<field>.+)-(?P<variant>[A-Z]+)-(?P<x0>\d+)-(?P<y0>\d+)$")
 _SAME_BOX_PX = 0.01
@@ -40,12 +39,10 @@ _SAME_BOX_PX = 0.01
 
 def evaluate_fields(
     data: Path,
-    detector: str,
+    request: Request,
     truth: str,
     *,
     out: Path | None = None,
-    variant: str | None = None,
-    confidence: float | None = None,
     columns: Mapping[str, str] = NO_COLUMNS,
     radius: str | None = None,
     workers: int = 1,
@@ -58,16 +55,12 @@ def evaluate_fields(
     ----------
     data : path
         A field, or a folder of fields.
-    detector : str
-        Name or path of the weights.
+    request : Request
+        The detector, and how it is run.
     truth, columns, radius
         As of `fullfield.evaluation.evaluate_run`.
     out : path, optional
         Folder for the run and the page; nothing is kept if not given.
-    variant : str, optional
-        The picture to look at; the card's if not given.
-    confidence : float, optional
-        Threshold; the card's if not given.
     workers, progress
         As of `fullfield.batch.run`.
 
@@ -83,25 +76,15 @@ def evaluate_fields(
     fieldprep.errors.InputError
         If no field could be run, or none has a truth.
     fieldprep.errors.UsageError
-        If there is no such variant, or ``out`` holds a run with other options.
+        If ``out`` holds a run with other options.
     """
-    if variant is not None and variant not in VARIANTS:
-        raise UsageError(f"unknown variant {variant!r}: it is one of {', '.join(VARIANTS)}")
-    card = Card.beside(weights_path(detector))
-    request = Request(
-        detector=detector,
-        detector_sha256=card.sha256,
-        variant=variant or card.variant,
-        confidence=card.confidence if confidence is None else confidence,
-        pictures=False,
-    )
     with TemporaryDirectory() as nowhere:
         folder = out or Path(nowhere)
         summary = run([str(data)], folder, request, workers=workers, progress=progress)
         if not summary.done + summary.skipped:
             raise InputError(summary.failures[0].error)
         result = evaluate_run(folder, truth, columns=columns, radius=radius, page=out is not None)
-    return {**result, "detector": card.name}, summary.failures
+    return {**result, "detector": Card.beside(weights_path(request.detector)).name}, summary.failures
 
 
 def annotations_of(data: Path) -> Path:

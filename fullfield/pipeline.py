@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from detector.detect import Detector
-from detector.instruments import detect_at_scale
-from fieldprep.errors import InputError, OutputError
+from detector.cards import Card
+from detector.detect import Detector, weights_path
+from detector.fusion import detect_fused
+from fieldprep.errors import InputError, OutputError, UsageError
 from fieldprep.picturefile import is_picture
 from fieldprep.surveys.download import cache_folder
+from fieldprep.variants import VARIANTS
 from fieldprep.views import view_of
 from fullfield.catalogue import catalogue_table, write_parquet
 from fullfield.drawing import draw_detections, shown_picture, write_png
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from fieldprep.mosaic import Sky
     from fullfield.sources import Source
 
+ZOOMS = (0.25, 4.0)  # the least and the largest that can be asked for
 STAGES = ("fetch", "read", "picture", "detect", "measure", "write")
 
 
@@ -42,12 +45,14 @@ class Request:
         Name or path of the weights.
     detector_sha256 : str
         Their checksum.
-    variant : str
-        The picture the detector looks at.
+    variants : tuple of str
+        The pictures the detector looks at; the first is the one that is drawn on.
     confidence : float
         Threshold of the catalogue.
     bands : tuple of three str, optional
         Bands for R, G, B.
+    zooms : tuple of float
+        Scales it looks at, of the one that the field asks for.
     pictures : bool
         Whether to write ``detections.png``.
     frames : path, optional
@@ -58,18 +63,83 @@ class Request:
 
     detector: str
     detector_sha256: str
-    variant: str
+    variants: tuple[str, ...]
     confidence: float
     bands: tuple[str, ...] | None = None
+    zooms: tuple[float, ...] = (1.0,)
     pictures: bool = True
     frames: Path | None = None
     keep_frames: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        detector: str,
+        *,
+        variant: str | None = None,
+        zooms: str | None = None,
+        bands: str | None = None,
+        confidence: float | None = None,
+        **rest: Any,
+    ) -> Request:
+        """
+        Request as a user words it; what is None is the card's.
+
+        Parameters
+        ----------
+        detector : str
+            Name or path of the weights.
+        variant, zooms, bands : str, optional
+            Joined by commas: pictures, scales, three bands.
+        confidence : float, optional
+            Threshold.
+        **rest
+            As of the class.
+
+        Returns
+        -------
+        Request
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            If there are no such weights.
+        fieldprep.errors.UsageError
+            If there is no such picture, a scale is none, or the bands are not three.
+        """
+        card = Card.beside(weights_path(detector))
+        variants = tuple(variant.split(",")) if variant else (card.variant,)
+        for unknown in sorted(set(variants) - set(VARIANTS)):
+            raise UsageError(f"unknown variant {unknown!r}: it is one of {', '.join(VARIANTS)}")
+        chosen = tuple(bands.split(",")) if bands else None
+        if chosen is not None and len(chosen) != 3:
+            raise UsageError(f"--bands wants three bands, as in i,r,g; got {bands}")
+        return cls(
+            detector,
+            card.sha256,
+            variants,
+            card.confidence if confidence is None else confidence,
+            chosen,
+            _scales(zooms) if zooms else (1.0,),
+            **rest,
+        )
 
     def options(self) -> dict[str, Any]:
         """What the result depends on."""
         options = dataclasses.asdict(self)
         del options["frames"], options["keep_frames"]
         return options
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        zooms = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        zooms = ()
+    low, high = ZOOMS
+    if not zooms or not all(low <= zoom <= high for zoom in zooms):
+        raise UsageError(f"--zooms wants scales from {low:g} to {high:g}, as in 0.8,1,1.25; got {text}")
+    return zooms
 
 
 @dataclasses.dataclass
@@ -154,10 +224,15 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
     with _timed("read", outcome):
         field_ = source.opened()
     with _timed("picture", outcome):
-        view = view_of(field_, request.variant, bands=request.bands)
+        view = view_of(field_, request.variants[0], bands=request.bands)
     with _timed("detect", outcome):
-        detections = detect_at_scale(
-            loaded_detector(request.detector), field_, variant=request.variant, bands=request.bands, view=view
+        detections = detect_fused(
+            loaded_detector(request.detector),
+            field_,
+            zooms=request.zooms,
+            variants=request.variants,
+            bands=request.bands,
+            view=view,
         )
     with _timed("measure", outcome):
         table = catalogue_table(field_, detections, _meta(source, request, field_))
@@ -208,7 +283,8 @@ def _meta(source: Source, request: Request, field_: Sky) -> dict[str, Any]:
         "detector": request.detector,
         "detector_sha256": request.detector_sha256,
         "calibration": loaded_detector(request.detector).card.calibration,
-        "variant": request.variant,
+        "variant": ",".join(request.variants),
+        "zooms": list(request.zooms),
         "confidence": request.confidence,
     }
 

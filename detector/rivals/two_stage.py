@@ -32,7 +32,7 @@ LEVELS = {"6": "0", "12": "1", "16": "2"}
 LEVEL_CHANNELS = [40, 112, 960]
 CHANNELS = 128  # of the pyramid, half of torchvision's: a pass of a tile then costs a YOLO nano's three, not ten
 HEAD = 512
-CLASSES = ("background", "galaxy")
+CLASSES = ("background", "galaxy", "star")  # the last is taught, as to ours, and not reported
 ANCHORS_PX = ((8, 14, 24), (40, 64, 100), (160, 250, 400))
 ASPECTS = ((0.5, 1.0, 2.0),) * 3
 FLOOR = 0.01
@@ -46,7 +46,7 @@ def network() -> FasterRCNN:
     Returns
     -------
     FasterRCNN
-        Of MobileNetV3 (large) with a feature pyramid at strides 8, 16 and 32; classes are background and galaxy.
+        Of MobileNetV3 (large) with a feature pyramid at strides 8, 16 and 32; classes are `CLASSES`.
 
     References
     ----------
@@ -138,7 +138,8 @@ class TwoStage:
 
 
 def _as_detections(found: dict[str, Any], shape: tuple[int, int]) -> Detections:
-    xyxy = clip_boxes(found["boxes"].numpy().astype(np.float64) - CORNER, shape)
-    scores = found["scores"].numpy().astype(np.float64)
+    galaxies = found["labels"] == CLASSES.index("galaxy")
+    xyxy = clip_boxes(found["boxes"][galaxies].numpy().astype(np.float64) - CORNER, shape)
+    scores = found["scores"][galaxies].numpy().astype(np.float64)
     zeros = np.zeros(len(scores), np.int64)
     return Detections(xyxy, np.clip(scores, 0, 1), zeros, zeros).sorted()

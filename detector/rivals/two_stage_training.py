@@ -19,11 +19,13 @@ from ultralytics.cfg import get_cfg
 from ultralytics.data import build_yolo_dataset
 
 from detector.draws import DrawnTiles
-from detector.rivals.two_stage import network
-from detector.train import BATCH, SETTINGS, Training
+from detector.rivals.two_stage import CLASSES, network
+from detector.train import BATCH, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from detector.train import Training
 
 PASSES_PER_EPOCH = 100  # between checkpoints
 RATE = 1e-3
@@ -32,24 +34,18 @@ MEMORY = 0.99  # of the averaged weights, a step
 LARGEST_GRADIENT = 10.0
 
 
-def train_two_stage(
-    sets: Sequence[Path], out: Path, *, shares: Sequence[float], passes: int = 2400, seed: int = 0
-) -> Path:
+def train_two_stage(sets: Sequence[Path], out: Path, training: Training) -> Path:
     """
     Train a Faster R-CNN from scratch, or go on with one that was stopped.
 
     Parameters
     ----------
     sets : sequence of path
-        Training sets, of one class.
+        Training sets, of galaxies or of galaxies and stars.
     out : path
         Folder for ``last.pt``, rewritten every 100 tile passes, and ``log.jsonl``.
-    shares : sequence of float
-        Share of the passes for each set.
-    passes : int
-        Tile passes in all, rounded up to hundreds.
-    seed : int
-        Seed of the weights and of the draw.
+    training : `detector.train.Training`
+        Passes, rounded up to hundreds, and what is drawn: shares, weights of pictures and of large galaxies, seed.
 
     Returns
     -------
@@ -58,16 +54,16 @@ def train_two_stage(
     """
     out.mkdir(parents=True, exist_ok=True)
     last = out / "last.pt"
-    torch.manual_seed(seed)
+    torch.manual_seed(training.seed)
     model = _fast_on_a_cpu(network())
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(MEMORY), use_buffers=True)
     optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
-    epochs = -(-passes // PASSES_PER_EPOCH)
+    epochs = -(-training.passes // PASSES_PER_EPOCH)
     steps = epochs * PASSES_PER_EPOCH // BATCH
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
     done = _go_on(last, parts, averaged)
-    tiles = _tiles(sets, shares, seed + done)
+    tiles = _tiles(sets, training, training.seed + done)
     for epoch in range(done, epochs):
         start = time.process_time()
         loss = _epoch(tiles, model, averaged, optimiser, schedule)
@@ -113,20 +109,20 @@ def _go_on(last: Path, parts: dict[str, Any], averaged: AveragedModel) -> int:
     return int(content["epochs"])
 
 
-def _tiles(sets: Sequence[Path], shares: Sequence[float], seed: int) -> DrawnTiles:
+def _tiles(sets: Sequence[Path], training: Training, seed: int) -> DrawnTiles:
     """One epoch's draw, as `detector.train.FieldTrainer` has it."""
     folders = [str(Path(folder).resolve() / "images" / "train") for folder in sets]
     settings = get_cfg(overrides={**SETTINGS, "cache": False, "task": "detect"})
-    data = {"names": {0: "galaxy"}, "nc": 1, "channels": 3}
+    taught = dict(enumerate(CLASSES[1:]))
+    data = {"names": taught, "nc": len(taught), "channels": 3}
     tiles = build_yolo_dataset(settings, folders, BATCH, data, mode="train")
-    default = Training()
     return DrawnTiles(
         tiles,
         passes=PASSES_PER_EPOCH,
         seed=seed,
-        variant_weights=default.variant_weights,
-        large_weight=default.large_weight,
-        shares=shares,
+        variant_weights=training.variant_weights,
+        large_weight=training.large_weight,
+        shares=training.shares,
         folders=folders,
     )
 
@@ -162,5 +158,5 @@ def _as_torchvision(batch: Sequence[dict[str, Any]]) -> tuple[list[torch.Tensor]
         centre, half = sample["bboxes"][:, :2], sample["bboxes"][:, 2:] / 2
         boxes = torch.cat([centre - half, centre + half], dim=1) * torch.tensor([nx, ny, nx, ny])
         images.append(sample["img"].float() / 255)
-        targets.append({"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64)})
+        targets.append({"boxes": boxes, "labels": 1 + sample["cls"].flatten().long()})
     return images, targets

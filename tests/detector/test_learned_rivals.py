@@ -8,7 +8,7 @@ from fieldprep import Field
 torch = pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
-from detector.rivals.two_stage import ANCHORS_PX, LEVELS, MOST, TwoStage, network  # noqa: E402 -- needs torch
+from detector.rivals.two_stage import ANCHORS_PX, CLASSES, LEVELS, MOST, TwoStage, network  # noqa: E402 -- needs torch
 from detector.rivals.two_stage_training import _as_torchvision, _fast_on_a_cpu, _rate  # noqa: E402 -- needs torch
 from detector.rivals.ultralytics_predict import UltralyticsPredict, galaxies  # noqa: E402 -- needs ultralytics
 
@@ -114,10 +114,17 @@ def test_boxes_of_the_two_stage_network_lie_in_the_field(untrained):
 
 
 def test_labels_come_to_torchvision_in_pixels_and_an_empty_tile_with_none():
-    full = {"img": torch.zeros(3, 64, 128, dtype=torch.uint8), "bboxes": torch.tensor([[0.5, 0.25, 0.25, 0.5]])}
-    empty = {"img": torch.full((3, 64, 128), 255, dtype=torch.uint8), "bboxes": torch.zeros(0, 4)}
+    boxes = torch.tensor([[0.5, 0.25, 0.25, 0.5], [0.5, 0.5, 0.5, 0.5]])
+    full = {"img": torch.zeros(3, 64, 128, dtype=torch.uint8), "bboxes": boxes, "cls": torch.tensor([[0.0], [1.0]])}
+    empty = {
+        "img": torch.full((3, 64, 128), 255, dtype=torch.uint8),
+        "bboxes": torch.zeros(0, 4),
+        "cls": torch.zeros(0, 1),
+    }
     images, targets = _as_torchvision([full, empty])
-    assert targets[0]["boxes"].tolist() == [[48, 0, 80, 32]]
+    assert targets[0]["boxes"].tolist() == [[48, 0, 80, 32], [32, 16, 96, 48]]
+    assert [CLASSES[label] for label in targets[0]["labels"]] == ["galaxy", "star"]
+    assert targets[1]["labels"].dtype == torch.int64
     assert targets[1]["boxes"].shape == (0, 4)
     assert images[1].max() == 1
 

@@ -31,7 +31,7 @@ def spots():
 @pytest.fixture
 def request_spots(spots):
     """What `fullfield run --detector spots.onnx` asks of each field."""
-    return Request(detector=spots, detector_sha256=sha256(SPOTS), variant="N", confidence=0.25)
+    return Request(detector=spots, detector_sha256=sha256(SPOTS), variants=("N",), confidence=0.25)
 
 
 @pytest.fixture(scope="session")

@@ -157,6 +157,9 @@ def test_bands_that_the_field_does_not_have(told, frame):
     ("options", "says"),
     [
         (("--variant", "X"), "unknown variant 'X'"),
+        (("--variant", "N,X"), "unknown variant 'X'"),
+        (("--zooms", "1,wide"), "--zooms wants scales from 0.25 to 4"),
+        (("--zooms", "1,9"), "got 1,9"),
         (("--bands", "i,r"), "--bands wants three bands"),
         (("--workers", "0"), "--workers"),
         (("--workers", "many"), "--workers"),

@@ -13,6 +13,7 @@ from fieldprep.errors import InputError
 from fieldprep.training.recipes import RECIPES
 from fieldprep.training.trainingsets import write_training_set
 from fullfield.detectorevaluation import annotations_of, evaluate_fields, evaluate_validation
+from fullfield.pipeline import Request
 
 SCALE = 0.4
 
@@ -154,13 +155,19 @@ def test_a_field_that_cannot_be_read_is_told_and_the_others_scored(cli, folder_o
 
 def test_data_that_holds_nothing_is_an_input_error(spots, tmp_path):
     with pytest.raises(InputError, match="no FITS file and no picture in it"):
-        evaluate_fields(tmp_path, spots, "catalogue.csv")
+        evaluate_fields(tmp_path, Request.of(spots), "catalogue.csv")
 
 
 def test_a_variant_that_there_is_not_is_a_usage_error(cli, folder_of_fields, spots):
     status, _, err = cli("evaluate", "detector", folder_of_fields, "--detector", spots, "--variant", "X")
     assert status == 2
     assert "unknown variant 'X'" in err
+
+
+def test_a_training_set_is_looked_at_as_it_is(cli, set_of_two, spots):
+    status, _, err = cli("evaluate", "detector", set_of_two, "--detector", spots, "--zooms", "1,2")
+    assert status == 2
+    assert "leave --variant and --zooms out" in err
 
 
 def test_the_help_shows_an_example(cli):

@@ -7,7 +7,6 @@ import pytest
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from detector import Detector
 from fieldprep import Field
 from fieldprep.errors import OutputError
 from fullfield import pipeline
@@ -47,6 +46,18 @@ def test_the_objects_of_a_field_are_in_its_catalogue(done, objects):
     assert np.asarray(table["y"]) == pytest.approx([row[1] for row in objects], abs=0.3)
     assert table["id"].tolist() == [1, 2, 3, 4]
     assert (outcome.galaxies, outcome.detections) == (3, 4)
+
+
+def test_looks_at_several_scales_and_pictures_are_fused(frame, request_spots, tmp_path, objects):
+    request = replace(request_spots, variants=("N", "L"), zooms=(1.0, 1.25))
+    outcome = run_field(one(frame("a")), request, tmp_path / "out")
+    assert outcome.error == ""
+    table = read_parquet(tmp_path / "out" / "fields" / "a" / "all_detections.parquet")
+    assert (table.meta["variant"], table.meta["zooms"]) == ("N,L", [1.0, 1.25])
+    assert np.asarray(table["x"])[:3] == pytest.approx([row[0] for row in objects[:3]], abs=0.5)
+    # the last is seen in some looks only, and each that does not see it takes its share of the confidence
+    alone = run_field(one(frame("b")), request_spots, tmp_path / "out")
+    assert alone.detections >= outcome.detections
 
 
 def test_the_catalogue_is_what_reaches_the_threshold(done, request_spots):
@@ -153,8 +164,7 @@ def test_a_mosaic_read_by_windows_gives_the_catalogue_of_the_whole(frame, reques
 
 
 def test_a_real_field_goes_all_the_way(sdss_folder, tmp_path):
-    detector = Detector.load("galaxy")
-    request = pipeline.Request("galaxy", detector.card.sha256, detector.card.variant, detector.card.confidence)
+    request = pipeline.Request.of("galaxy")
     summary = run([str(sdss_folder)], tmp_path, request)
     assert (summary.done, summary.failed) == (1, 0)
     table = Table.read(tmp_path / "catalogue.parquet")
