@@ -165,7 +165,7 @@ def test_a_variant_that_there_is_not_is_a_usage_error(cli, folder_of_fields, spo
 
 
 def test_a_training_set_is_looked_at_as_it_is(cli, set_of_two, spots):
-    status, _, err = cli("evaluate", "detector", set_of_two, "--detector", spots, "--zooms", "1,2")
+    status, _, err = cli("evaluate", "detector", set_of_two(), "--detector", spots, "--zooms", "1,2")
     assert status == 2
     assert "leave --variant and --zooms out" in err
 
