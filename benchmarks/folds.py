@@ -48,7 +48,7 @@ OPTIONS: dict[str, Any] = {
     "keep_statistics": True,
     "settings": {"lr0": 0.0045, "val": False},
 }
-SHIPPED_PASSES = 8000
+SHIPPED_PASSES = 7200
 SHOWN = ("value", "low", "high", "k", "n")
 LIMITS = (20.0, 20.5, 21.0)
 
@@ -68,7 +68,7 @@ class Line:
 
 FROM_LINES = {"L": 1.0, **dict.fromkeys(("N", "LH", "S", "SH", "Q"), 0.0)}
 LINES = {
-    "recipe": Line("the recipe", passes=6000),
+    "recipe": Line("the recipe", passes=4800),
     "short": Line("the recipe, shorter"),
     "scratch": Line("without the first training on simulated fields", scratch=True),
     "real": Line("on real fields alone", {"real": 1.0}),
@@ -124,7 +124,7 @@ def first(out: Path) -> None:
     from detector.train import Training, train  # noqa: PLC0415 -- scoring needs no torch
 
     folder = out / "lines" / "first"
-    training = Training(passes=12_000, seed=1, settings={"scale": 0.2})
+    training = Training(passes=8000, seed=1, settings={"scale": 0.2})
     _once(folder, lambda resume: train([out / "sets" / "first"], folder, training, resume=resume))
 
 

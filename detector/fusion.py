@@ -10,6 +10,7 @@ import numpy as np
 from detector.detect import FLOOR
 from detector.instruments import detect_at_scale, own_zoom
 from detector.merging import SAME_OBJECT_IOU, merge, overlapping_pairs
+from detector.outlines import outlined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,13 +58,20 @@ def detect_fused(
     own = own_zoom(sky)
     looks = [
         detect_at_scale(
-            detector, sky, zoom=own * zoom, variant=variant, bands=bands, tile=tile, view=None if k else view
+            detector,
+            sky,
+            zoom=own * zoom,
+            variant=variant,
+            bands=bands,
+            tile=tile,
+            view=None if k else view,
+            measured=False,
         )
         for k, variant in enumerate(variants or (detector.card.variant,))
         for zoom in zooms
     ]
     found = fused(looks)
-    return found.select(found.confidence >= confidence)
+    return outlined(sky, found.select(found.confidence >= confidence))
 
 
 def fused(looks: Sequence[Detections]) -> Detections:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from detector.detect import FLOOR
+from detector.outlines import outlined
 from fieldprep.boxes import CORNER, clip_boxes
 from fieldprep.levels import blank_parts
 from fieldprep.mosaic import Mosaic
@@ -41,6 +42,7 @@ def detect_at_scale(
     confidence: float = FLOOR,
     tile: int | None = None,
     view: View | None = None,
+    measured: bool = True,
 ) -> Detections:
     """
     Find the objects of a field of any instrument.
@@ -58,6 +60,8 @@ def detect_at_scale(
         As of `detector.Detector.detect`.
     view : View, optional
         The field's picture, where it is made already; used where nothing is to be resampled.
+    measured : bool
+        Whether boxes are those of the light, by `detector.outlines.outlined`, or the network's.
 
     Returns
     -------
@@ -68,12 +72,14 @@ def detect_at_scale(
     factor = own_zoom(sky) if zoom is None else zoom
     if isinstance(sky, Mosaic):
         view = view_of(sky, variant, bands=bands) if view is None else view
-        return _averaged_down(detector, view, max(1, round(1 / factor)), confidence, tile)
+        found = _averaged_down(detector, view, max(1, round(1 / factor)), confidence, tile)
+        return outlined(sky, found) if measured else found
     scaled = resampled(sky, factor)
     if view is None or scaled is not sky:
         view = view_of(scaled, variant, bands=bands)
     found = in_pixels_of(detector.detect_view(view, confidence=confidence, tile=tile), scaled.shape, sky.shape)
-    return found.select(_blank_share(found.xyxy, blank_parts(rgb_flux(sky, bands))) <= BLANK_SHARE)
+    found = found.select(_blank_share(found.xyxy, blank_parts(rgb_flux(sky, bands))) <= BLANK_SHARE)
+    return outlined(sky, found) if measured else found
 
 
 def own_zoom(sky: Sky) -> float:

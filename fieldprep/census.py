@@ -78,6 +78,60 @@ class Census:
         return self.half_light < EXTENDED * self.stellar
 
 
+@dataclass(frozen=True, eq=False)
+class Extracted:
+    """
+    What SEP finds in one image, not yet measured.
+
+    Parameters
+    ----------
+    image : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        The image less its background; 0 where there is no data.
+    objects : structured `~numpy.ndarray`, shape (N,)
+        As `sep.extract` gives them.
+    segments : 2D int32 `~numpy.ndarray`, shape (ny, nx)
+        0 for sky, k + 1 for the pixels of object k.
+    missing : 2D bool `~numpy.ndarray`, shape (ny, nx)
+        True = no data.
+    noise : float
+        One-sigma noise of a pixel, as SEP's background has it.
+    """
+
+    image: npt.NDArray[np.float32]
+    objects: npt.NDArray[np.void]
+    segments: npt.NDArray[np.int32]
+    missing: Bools
+    noise: float
+
+
+def extracted(image: npt.NDArray[np.float32]) -> Extracted:
+    """
+    Detect the objects of one image.
+
+    Parameters
+    ----------
+    image : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        Any unit; NaN where there is no data.
+
+    Returns
+    -------
+    Extracted
+    """
+    missing = ~np.isfinite(image)
+    data = np.where(missing, np.float32(0), image).astype(np.float32)
+    mesh = min(MESH_PX, *image.shape)
+    background = sep.Background(dithered(data), mask=missing, bw=mesh, bh=mesh)
+    data -= background.back()
+    data[missing] = 0
+    # a crowded field overflows SEP's defaults, and stops
+    sep.set_extract_pixstack(max(sep.get_extract_pixstack(), data.size))
+    sep.set_sub_object_limit(max(sep.get_sub_object_limit(), SUB_OBJECTS))
+    objects, segments = sep.extract(
+        data, DETECT_SIGMA, err=background.globalrms, mask=missing, minarea=LEAST_PIXELS, segmentation_map=True
+    )
+    return Extracted(data, objects, segments, missing, background.globalrms)
+
+
 def census(image: npt.NDArray[np.float32]) -> Census:
     """
     Detect and measure the objects of one image.
@@ -100,20 +154,10 @@ def census(image: npt.NDArray[np.float32]) -> Census:
     ----------
     Bertin & Arnouts 1996, A&AS 117, 393; Barbary 2016, JOSS 1, 58.
     """
-    missing = ~np.isfinite(image)
-    data = np.where(missing, np.float32(0), image).astype(np.float32)
-    mesh = min(MESH_PX, *image.shape)
-    background = sep.Background(dithered(data), mask=missing, bw=mesh, bh=mesh)
-    data -= background.back()
-    data[missing] = 0
-    # a crowded field overflows SEP's defaults, and stops
-    sep.set_extract_pixstack(max(sep.get_extract_pixstack(), data.size))
-    sep.set_sub_object_limit(max(sep.get_sub_object_limit(), SUB_OBJECTS))
-    objects, segments = sep.extract(
-        data, DETECT_SIGMA, err=background.globalrms, mask=missing, minarea=LEAST_PIXELS, segmentation_map=True
-    )
+    seen = extracted(image)
+    data, objects, segments, missing = seen.image, seen.objects, seen.segments, seen.missing
     flux, half = _light(data, objects, segments, missing)
-    strength = objects["flux"] / (background.globalrms * np.sqrt(np.maximum(objects["npix"], 1)))
+    strength = objects["flux"] / (seen.noise * np.sqrt(np.maximum(objects["npix"], 1)))
     good = (strength > WELL_MEASURED) & (half > 0.5)
     stellar = (
         narrowest_quarter(half[good]) if good.sum() >= 8 else float(np.median(half)) if len(half) else float("nan")

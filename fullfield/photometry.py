@@ -10,19 +10,16 @@ import sep
 
 from fieldprep.boxes import CORNER, SEMI_MAJOR
 from fieldprep.field import Field
-from fieldprep.sky import sky_level_and_noise
+from fieldprep.light import signal_to_noise, sky_levels
 from fieldprep.tiles import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from detector.detections import Detections
     from fieldprep.field import FloatImage
     from fieldprep.mosaic import Mosaic, Sky
 
     Floats = npt.NDArray[np.float64]
     Bools = npt.NDArray[np.bool_]
-    Levels = Mapping[str, tuple[float, float]]
 
 HALF_LIGHT_SHARE = 0.45  # of the Petrosian radius, between a de Vaucouleurs (0.3) and an exponential (0.5) profile
 SIGMA_OF_HALF_LIGHT = 2 / 2.355  # SExtractor's window for its windowed positions
@@ -33,33 +30,6 @@ LARGEST_PX = 1024  # longest side of a box measured in a mosaic's own pixels
 MARGIN = 1.0
 LEAST_PX = 8.0  # no sigma is so small that it would need less
 FARTHEST_SHARE = 0.25  # a centroid farther than this share of the box's sides from its centre is a neighbour's
-
-
-def signal_to_noise(field: Field, levels: Levels | None = None) -> FloatImage:
-    """
-    Sum of the bands, each over its sky noise.
-
-    Parameters
-    ----------
-    field : Field
-        The field, or a window of a mosaic.
-    levels : mapping of str to (float, float), optional
-        Sky and noise by band; measured on the field if not given.
-
-    Returns
-    -------
-    2D float32 `~numpy.ndarray`, shape (ny, nx)
-        Sky at 0; 0 where a band has no data.
-    """
-    total = np.zeros(field.shape, np.float32)
-    for band, (level, noise) in (levels or sky_levels(field)).items():
-        total += (field.bands[band] - np.float32(level)) / np.float32(noise)
-    return np.nan_to_num(total, copy=False)
-
-
-def sky_levels(field: Field) -> Levels:
-    """Level and noise of the sky in each band of a field, unusable pixels left out."""
-    return {band: sky_level_and_noise(image, field.mask) for band, image in field.bands.items()}
 
 
 def centroids(field: Sky, detections: Detections) -> tuple[Floats, Bools]:

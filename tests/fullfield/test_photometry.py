@@ -3,8 +3,9 @@ import pytest
 
 from detector import Detections
 from fieldprep import Field
+from fieldprep.light import signal_to_noise
 from fieldprep.mosaic import Mosaic
-from fullfield.photometry import centroids, signal_to_noise
+from fullfield.photometry import centroids
 
 
 def field_of(*images, mask=None):
