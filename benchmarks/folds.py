@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from fieldprep.catalogues import Sources
 
-SHARES = {"real": 0.52, "injected": 0.15, "simulated": 0.08, "space": 0.15, "stars": 0.1}
+SHARES = {"real": 0.4, "injected": 0.15, "simulated": 0.22, "space": 0.15, "stars": 0.08}
 OPTIONS: dict[str, Any] = {
     "seed": 2,
     # four of five real tiles as the detector sees a field, the fifth in L, LH, S, SH or Q
@@ -72,9 +72,11 @@ LINES = {
     "short": Line("the recipe, shorter"),
     "scratch": Line("without the first training on simulated fields", scratch=True),
     "real": Line("on real fields alone", {"real": 1.0}),
-    "no_space": Line("without HST and JWST pictures", {"real": 0.6, "injected": 0.25, "simulated": 0.15}),
+    "no_space": Line(
+        "without HST and JWST pictures", {"real": 0.47, "injected": 0.18, "simulated": 0.26, "stars": 0.09}
+    ),
     "no_stars": Line(
-        "without the globular clusters", {"real": 0.58, "injected": 0.17, "simulated": 0.09, "space": 0.16}
+        "without the globular clusters", {"real": 0.44, "injected": 0.16, "simulated": 0.24, "space": 0.16}
     ),
     "N": Line(
         "no picture but N", training={"variant_weights": {"N": 1.0, **dict.fromkeys(("L", "LH", "S", "SH", "Q"), 0.0)}}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
+AS_GOOD = 20.0  # signal to noise at which the light tells a size as well as the network does; docs/detector.md
 LEAST_IOU = 0.1  # with the network's box: what is farther from it is of a neighbour, or of several objects together
 LEAST_REACH_PX, REACH_SHARE = 2.0, 0.25  # of the box's shorter side: how far its object's centroid may be
 SEARCHED = 1.8  # half the longer sides: a radius larger than that would make a box under `LEAST_IOU`
@@ -51,8 +52,10 @@ def outlined(sky: Sky, found: Detections) -> Detections:
     Detections
         A box becomes that of the Petrosian ellipse (`fieldprep.boxes.petrosian_boxes`) of the object that SEP sees
         about its centre: the radius of `fieldprep.petrosian`, the shape of the light over the threshold, all bands
-        together. Only the most confident box of an object does; and none that would overlap what the network drew by
-        less than a tenth. A box that overlaps a more confident one by more than a half after that is dropped.
+        together. Its sides are averaged with the network's in the logarithm, the square of the object's signal to noise
+        against that of 20 sigma. Only the most confident box of an object changes; and none that was drawn so
+        differently that the two overlap by less than a tenth. A box that overlaps a more confident one by more than a
+        half after that is dropped.
     """
     part = sky.window(middle(sky.shape)) if isinstance(sky, Mosaic) else sky
     if not len(found) or white_of(part) is not None:
@@ -97,6 +100,11 @@ def _measured(field: Field, levels: Levels, xyxy: Floats) -> Floats:
     x, y, a, b, theta = (objects[name][which] for name in ("x", "y", "a", "b", "theta"))
     boxes = clip_boxes(petrosian_boxes(x, y, radius, b / a, np.degrees(theta)), field.shape)
     near = iou_of_pairs(boxes, xyxy[chosen]) >= LEAST_IOU
+    strength = objects["flux"][which] / (seen.noise * np.sqrt(objects["npix"][which]))
+    share = (strength**2 / (strength**2 + AS_GOOD**2))[:, None]
+    half = (boxes[:, 2:] - boxes[:, :2]) ** share * sides[chosen] ** (1 - share) / 2
+    middle_of = (boxes[:, :2] + boxes[:, 2:]) / 2
+    averaged = clip_boxes(np.concatenate([middle_of - half, middle_of + half], axis=1), field.shape)
     measured = xyxy.copy()
-    measured[chosen[near]] = boxes[near]
+    measured[chosen[near]] = averaged[near]
     return measured
