@@ -22,6 +22,7 @@ import torch
 
 from detector import Detector
 from detector.evaluate import Scene, score
+from detector.instruments import detect_at_scale
 from detector.rivals import sep_detect
 from detector.rivals.sahi_slices import Sahi
 from detector.rivals.segmentation import photutils_detect
@@ -31,6 +32,7 @@ from fieldprep import Field
 from fieldprep.catalogues import read_catalogue, sources_on_field
 from fieldprep.cores import cores
 from fieldprep.variants import picture
+from fieldprep.views import PictureView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,12 +81,15 @@ def contestants(field: Field, checkpoint: Path, weights: str) -> dict[str, Calla
     """What is compared, each ready to be called; learned ones start from the picture."""
     ours = Detector.load(weights)
     rgb = picture(field, ours.card.variant)
+    ways = {"view": PictureView(rgb, field.mask)}
+    elsewhere = Detector.load(weights, runtime="onnxruntime")
     return {
         "SEP, one band": partial(sep_detect, field),
         "SEP, three bands, tuned": partial(tuned_sep_detect, field),
         "photutils, one band": partial(photutils_detect, field),
-        "ours": partial(ours.detect_picture, rgb, field.mask),
-        "ours, ONNX Runtime": partial(Detector.load(weights, runtime="onnxruntime").detect_picture, rgb, field.mask),
+        "ours": partial(detect_at_scale, ours, field, **ways),
+        "ours, the network's own boxes": partial(detect_at_scale, ours, field, measured=False, **ways),
+        "ours, ONNX Runtime": partial(detect_at_scale, elsewhere, field, **ways),
         "ultralytics predict": partial(UltralyticsPredict.load(checkpoint).detect_picture, rgb),
         "ultralytics predict, whole field": partial(
             UltralyticsPredict.load(checkpoint, whole=True).detect_picture, rgb

@@ -25,10 +25,12 @@ from foldsets import ALL, FOLDS, PICTURES, STARS_ONLY, TRAINED_COLUMNS, prepare,
 
 from detector import Detections, Detector
 from detector.calibration import Calibration, fit_calibration
+from detector.cards import Card, sha256
 from detector.evaluate import Scene, labelled_confidences, score
 from detector.evaluate.scores import astrocv_scores
 from detector.instruments import detect_at_scale
 from detector.pictures import PictureScene, read_reference, score_pictures
+from detector.train import Training, export_with_card, train, train_and_export
 from fieldprep import Field
 from fieldprep.scale import zoom_factor
 
@@ -66,10 +68,12 @@ class Line:
     scratch: bool = False  # whether it starts from random weights and not from the first training
 
 
+FIRST = Training(passes=8000, seed=1, settings={"scale": 0.2})
 FROM_LINES = {"L": 1.0, **dict.fromkeys(("N", "LH", "S", "SH", "Q"), 0.0)}
 LINES = {
     "recipe": Line("the recipe", passes=4800),
     "short": Line("the recipe, shorter"),
+    "simulated": Line("the first training alone, no real field", shares={}, passes=FIRST.passes),
     "scratch": Line("without the first training on simulated fields", scratch=True),
     "real": Line("on real fields alone", {"real": 1.0}),
     "no_space": Line(
@@ -123,24 +127,24 @@ def main() -> None:
 
 def first(out: Path) -> None:
     """Train on simulated fields alone: what every fold starts from, since nothing real was seen."""
-    from detector.train import Training, train  # noqa: PLC0415 -- scoring needs no torch
-
     folder = out / "lines" / "first"
-    training = Training(passes=8000, seed=1, settings={"scale": 0.2})
-    _once(folder, lambda resume: train([out / "sets" / "first"], folder, training, resume=resume))
+    _once(folder, lambda resume: train([out / "sets" / "first"], folder, FIRST, resume=resume))
 
 
 def train_line(out: Path, name: str, fold: int) -> None:
     """Train a line on a fold and export it."""
-    from detector.train import Training, train_and_export  # noqa: PLC0415 -- as above
-
     line, folder = LINES[name], out / "lines" / name / str(fold)
+    folder.mkdir(parents=True, exist_ok=True)
+    first_of_all = out / "lines" / "first" / "weights" / "last.pt"
+    if not line.shares:
+        _once(folder, lambda _: export_with_card(first_of_all, [out / "sets" / "first"], folder, FIRST))
+        return
     sets = [sets_folder(out, fold) / kind for kind in line.shares]
     options = {**OPTIONS, **line.training}
     if line.scratch:
         options |= {"keep_statistics": False, "settings": {**line.training.get("settings", {}), "val": False}}
     else:
-        options["network"] = str(out / "lines" / "first" / "weights" / "last.pt")
+        options["network"] = str(first_of_all)
         options["settings"] = {**OPTIONS["settings"], **line.training.get("settings", {})}
     training = Training(passes=line.passes, shares=tuple(line.shares.values()), **options)
     _once(folder, lambda resume: train_and_export(sets, folder, training, resume=resume))
@@ -304,9 +308,6 @@ def _rounded(entry: dict[str, Any]) -> dict[str, Any]:
 
 def ship(data: Path, out: Path) -> None:
     """Train the recipe on everything, and write weights and card with what the folds say of it."""
-    from detector.cards import Card, sha256  # noqa: PLC0415 -- as above
-    from detector.train import Training, train_and_export  # noqa: PLC0415 -- as above
-
     line, folder = LINES["recipe"], out / "lines" / "shipped"
     kinds = sorted(
         line.shares, key=lambda kind: kind != "simulated"

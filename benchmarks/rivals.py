@@ -29,6 +29,7 @@ from folds import FOLDS, LINES, STARS_ONLY, TRAINED_COLUMNS, kept, truth_of, wit
 
 from detector import Detector
 from detector.evaluate import Scene, match, score
+from detector.instruments import detect_at_scale
 from detector.rivals import sep_detect
 from detector.rivals.sahi_slices import Sahi
 from detector.rivals.segmentation import photutils_detect
@@ -137,7 +138,7 @@ def entries(out: Path, lines: list[str]) -> dict[str, Entry]:
 
 def _ours(out: Path, line: str, fold: int) -> Rival | None:
     weights = sorted((out / "lines" / line / str(fold)).glob("*.onnx"))
-    return Detector.load(weights[0]).detect if weights else None
+    return partial(detect_at_scale, Detector.load(weights[0])) if weights else None
 
 
 def _checkpoint(out: Path, line: str, load: Callable[[Path], Any], fold: int) -> Rival | None:

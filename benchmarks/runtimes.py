@@ -28,6 +28,7 @@ from detector import Detector
 from detector.cards import Card
 from detector.detect import weights_path
 from detector.evaluate import Scene, score
+from detector.instruments import detect_at_scale
 from detector.network import load_network
 from detector.rivals import sep_detect
 from fieldprep import Field
@@ -176,7 +177,7 @@ def scored(detector: Detector, folders: list[Path]) -> dict[str, float]:
         field = Field.read(folder)
         catalogue = read_catalogue(folder / "catalogue.csv")
         truth = sources_on_field(catalogue, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
-        scenes.append(Scene(detector.detect(field), truth, field.shape))
+        scenes.append(Scene(detect_at_scale(detector, field), truth, field.shape))
     row = score(scenes, detector.card.confidence, limits=(LIMIT,))["limits"][f"{LIMIT:g}"]
     return {measure: row[measure]["value"] for measure in ("ap50", "ap", "mean_iou", "completeness", "purity")}
 

@@ -22,6 +22,7 @@ import sep
 
 from detector import Detector
 from detector.evaluate import Scene, score
+from detector.instruments import detect_at_scale
 from fieldprep import Field
 from fieldprep.catalogues import read_catalogue, sources_on_field
 from fieldprep.census import Census, census
@@ -195,7 +196,7 @@ def detector_scores(detector: Detector, folders: list[Path]) -> dict[str, Any]:
         field = Field.read(folder)
         catalogue = read_catalogue(folder / "catalogue.csv")
         truth = sources_on_field(catalogue, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
-        scenes.append(Scene(detector.detect(field), truth, field.shape))
+        scenes.append(Scene(detect_at_scale(detector, field), truth, field.shape))
     return score(scenes, detector.card.confidence, limits=(19, 20, 20.5, 21, 21.5), ap=False)
 
 

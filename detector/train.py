@@ -269,7 +269,34 @@ def train_and_export(data: Sequence[Path], out: Path, training: Training, *, res
             raise InputError(f"{folder}: no training set (no data.yaml in it); fullfield prepare makes one")
     if resume and not (out / "weights" / "last.pt").is_file():
         raise InputError(f"{out}: no weights/last.pt to resume from")
-    checkpoint = train(data, out, training, resume=resume)
+    return export_with_card(train(data, out, training, resume=resume), data, out, training)
+
+
+def export_with_card(checkpoint: Path, data: Sequence[Path], out: Path, training: Training) -> Path:
+    """
+    Export a trained network, check the export and write its card.
+
+    Parameters
+    ----------
+    checkpoint : path
+        What `train` gave.
+    data : sequence of path
+        Training sets; the first one's validation pictures are what the export is checked on.
+    out : path
+        Folder to write.
+    training : Training
+        How it was trained.
+
+    Returns
+    -------
+    path
+        As of `train_and_export`.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If the export strays from the network.
+    """
     name = Path(training.network).stem
     weights = export(checkpoint, out / f"{name}.onnx")
     tiles = sorted((data[0] / "images" / "val").glob("*.png"))[:4]
