@@ -29,6 +29,7 @@ from detector.cards import Card, sha256
 from detector.evaluate import Scene, labelled_confidences, score
 from detector.evaluate.scores import astrocv_scores
 from detector.instruments import detect_at_scale
+from detector.outlines import outlined
 from detector.pictures import PictureScene, read_reference, score_pictures
 from detector.train import Training, export_with_card, train, train_and_export
 from fieldprep import Field
@@ -50,6 +51,7 @@ OPTIONS: dict[str, Any] = {
     "keep_statistics": True,
     "settings": {"lr0": 0.0045, "val": False},
 }
+DRAWN = "drawn"  # folder of the network's own boxes
 SHIPPED_PASSES = 7200
 SHOWN = ("value", "low", "high", "k", "n")
 LIMITS = (20.0, 20.5, 21.0)
@@ -106,6 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--line", action="append", default=[])
     parser.add_argument("--fold", type=int, action="append", default=[])
+    parser.add_argument("--drawn", action="store_true", help="score the network's own boxes, not those of the light")
     arguments = parser.parse_args()
     data, out = arguments.data, arguments.out
     if arguments.do == "simulate":
@@ -120,7 +123,7 @@ def main() -> None:
                 train_line(out, line, fold)
                 detect_fold(data, out, line, fold)
     elif arguments.do == "score":
-        print(table(data, out, arguments.line, arguments.fold or range(ALL)))
+        print(table(data, out, arguments.line, arguments.fold or range(ALL), drawn=arguments.drawn))
     else:
         ship(data, out)
 
@@ -161,13 +164,16 @@ def detect_fold(data: Path, out: Path, name: str, fold: int) -> None:
     """Detect in what the fold was not trained on, and keep what was found."""
     folder = out / "lines" / name / str(fold)
     detector = Detector.load(next(folder.glob("*.onnx")))
+    line = LINES[name]
+    (folder / DRAWN).mkdir(exist_ok=True)
     for held in (*FOLDS[fold], STARS_ONLY):
-        line = LINES[name]
-        found = detect_at_scale(detector, Field.read(data / "sdss" / held), zoom=line.zoom, variant=line.variant)
-        _keep(found, folder / f"{held}.npz")
+        field_ = Field.read(data / "sdss" / held)
+        found = detect_at_scale(detector, field_, zoom=line.zoom, variant=line.variant, measured=False)
+        _keep(found, folder / DRAWN / f"{held}.npz")
+        _keep(outlined(field_, found), folder / f"{held}.npz")
     for held in PICTURES[fold]:
         field_ = Field.read(data / "hst_jwst" / held)
-        zoom = zoom_factor(field_) * LINES[name].zoom
+        zoom = zoom_factor(field_) * line.zoom
         _keep(detect_at_scale(detector, field_, zoom=zoom), folder / f"{Path(held).stem}.npz")
 
 
@@ -188,9 +194,9 @@ def truth_of(data: Path, name: str) -> tuple[Sources, tuple[int, int]]:
     return sources, field_.shape
 
 
-def scenes_of(data: Path, out: Path, name: str, fold: int) -> list[Scene]:
+def scenes_of(data: Path, out: Path, name: str, fold: int, *, drawn: bool = False) -> list[Scene]:
     """Fields that a fold was not trained on, with what was found in them; raw confidences."""
-    folder = out / "lines" / name / str(fold)
+    folder = out / "lines" / name / str(fold) / (DRAWN if drawn else "")
     return [Scene(kept(folder / f"{held}.npz"), *truth_of(data, held)) for held in FOLDS[fold]]
 
 
@@ -221,9 +227,9 @@ def goodness(scenes: list[Scene], threshold: float) -> float:
     return float(np.nansum([row[measure]["value"] for row in rows for measure in ("completeness", "purity")]))
 
 
-def pooled(data: Path, out: Path, name: str, folds: Sequence[int]) -> dict[str, Any]:
+def pooled(data: Path, out: Path, name: str, folds: Sequence[int], *, drawn: bool = False) -> dict[str, Any]:
     """Scores of a line over its folds, each calibrated and cut as serves the others best (its own, if it is alone)."""
-    by_fold = {fold: scenes_of(data, out, name, fold) for fold in folds}
+    by_fold = {fold: scenes_of(data, out, name, fold, drawn=drawn) for fold in folds}
     scenes, stars, pictures = [], [], {"HST": [], "JWST": []}
     for fold in folds:
         others = [scene for k, part in by_fold.items() if k != fold or len(folds) == 1 for scene in part]
@@ -248,7 +254,7 @@ def pooled(data: Path, out: Path, name: str, folds: Sequence[int]) -> dict[str, 
     return scores
 
 
-def table(data: Path, out: Path, lines: Sequence[str], folds: Sequence[int]) -> str:
+def table(data: Path, out: Path, lines: Sequence[str], folds: Sequence[int], *, drawn: bool = False) -> str:
     """Markdown table, a row a line."""
     head = (
         "| what | passes | C, P r < 20 | C, P r < 21 | AP50, AP50-95 r < 20.5 | over 22 px, r < 20.5: recall, IoU "
@@ -256,7 +262,7 @@ def table(data: Path, out: Path, lines: Sequence[str], folds: Sequence[int]) -> 
     )
     rows = [head, "|" + "---|" * 10]
     for name in lines:
-        scores = pooled(data, out, name, folds)
+        scores = pooled(data, out, name, folds, drawn=drawn)
         limits, sides = scores["limits"], ("HST", "JWST")
         cells = [
             LINES[name].what,
