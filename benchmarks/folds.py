@@ -51,6 +51,7 @@ OPTIONS: dict[str, Any] = {
     "keep_statistics": True,
     "settings": {"lr0": 0.0045, "val": False},
 }
+MOST_OF_NOTHING, WEIGHT_OF_NOTHING = 0.05, 4.0  # share of detections with no object under them
 DRAWN = "drawn"  # folder of the network's own boxes
 SHIPPED_PASSES = 7200
 SHOWN = ("value", "low", "high", "k", "n")
@@ -222,9 +223,11 @@ class Operating:
 
 
 def goodness(scenes: list[Scene], threshold: float) -> float:
-    """Completeness and purity at r < 20 and r < 21, summed."""
-    rows = score(scenes, threshold, limits=(20, 21), ap=False)["limits"].values()
-    return float(np.nansum([row[measure]["value"] for row in rows for measure in ("completeness", "purity")]))
+    """Completeness and purity at r < 20 and r < 21, summed; less where more than 5 % have nothing under them."""
+    scores = score(scenes, threshold, limits=(20, 21), ap=False)
+    rows, nothing = scores["limits"].values(), scores["unmatched"]["value"]
+    found = float(np.nansum([row[measure]["value"] for row in rows for measure in ("completeness", "purity")]))
+    return found - WEIGHT_OF_NOTHING * max(0.0, nothing - MOST_OF_NOTHING)
 
 
 def pooled(data: Path, out: Path, name: str, folds: Sequence[int], *, drawn: bool = False) -> dict[str, Any]:
