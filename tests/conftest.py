@@ -15,6 +15,7 @@ from survey import Survey
 
 from fieldprep import Field
 from fieldprep.errors import InputError
+from fieldprep.mosaic import Mosaic
 
 pytest_plugins = ["sky_fixtures"]
 
@@ -109,6 +110,25 @@ def make_fits(tmp_path):
         return path
 
     return make
+
+
+class _InMemory:
+    """Reader of a mosaic whose pixels are a field's."""
+
+    def __init__(self, field):
+        self.field = field
+
+    def __call__(self, window):
+        return self.field.window(window)
+
+    def sample(self, _shape):
+        return self.field
+
+
+@pytest.fixture(scope="session")
+def as_mosaic():
+    """Factory of a mosaic that is read from a field in memory."""
+    return lambda field: Mosaic(field.name, field.shape, tuple(field.bands), _InMemory(field))
 
 
 @pytest.fixture

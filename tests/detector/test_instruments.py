@@ -11,7 +11,6 @@ from detector import Detections
 from detector.instruments import detect_at_scale, in_pixels_of
 from detector.pictures import PictureScene, read_reference, score_pictures
 from fieldprep import Field
-from fieldprep.mosaic import Mosaic
 from fieldprep.variants import VARIANTS, picture, rgb_flux
 
 
@@ -59,28 +58,15 @@ def test_n_of_a_display_picture_is_not():
     assert picture(field, "N").std() < 0.5 * plain_n(field).std()
 
 
-def test_a_mosaic_is_averaged_down_by_whole_factors_and_its_boxes_come_back(as_detector):
+def test_a_mosaic_is_averaged_down_by_whole_factors_and_its_boxes_come_back(as_detector, as_mosaic):
     field = noise_field((300, 500))
-    mosaic = Mosaic("large", field.shape, ("r",), Windows(field))
+    mosaic = as_mosaic(field)
     for zoom, factor in ((1.0, 1), (0.8, 1), (0.52, 2), (0.24, 4), (3.0, 1)):
         found = detect_at_scale(as_detector(quarter_in_the_middle), mosaic, zoom=zoom)
         ny, nx = (side + -side % (32 * factor) for side in field.shape)  # padded to whole strides
         assert found.xyxy.tolist() == [
             pytest.approx([0.375 * nx - 0.5, 0.375 * ny - 0.5, 0.625 * nx - 0.5, 0.625 * ny - 0.5], abs=factor)
         ]
-
-
-class Windows:
-    """Reads the windows of a mosaic from a field in memory."""
-
-    def __init__(self, field):
-        self.field = field
-
-    def __call__(self, window):
-        return self.field.window(window)
-
-    def sample(self, _shape):
-        return self.field
 
 
 def test_nothing_is_found_where_the_field_is_blank(as_detector):

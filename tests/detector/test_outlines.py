@@ -6,7 +6,6 @@ import pytest
 from detector.outlines import outlined
 from fieldprep import Field
 from fieldprep.boxes import iou_of_pairs, petrosian_boxes
-from fieldprep.mosaic import Mosaic
 
 SHAPE = (260, 320)
 # x, y, scale of the exponential disc, axis ratio, degrees from +x towards +y
@@ -85,19 +84,11 @@ def test_a_field_without_light_changes_nothing(detections):
     assert np.array_equal(outlined(dark, detections(boxes, [0.9, 0.8, 0.7])).xyxy, boxes)
 
 
-def test_a_mosaic_has_the_boxes_of_the_field(detections, monkeypatch):
+def test_a_mosaic_has_the_boxes_of_the_field(detections, as_mosaic, monkeypatch):
     monkeypatch.setattr("detector.outlines.WINDOW_PX", 160)
     monkeypatch.setattr("detector.outlines.OVERLAP_PX", 90)
     whole = field(light())
 
-    class InMemory:
-        def __call__(self, window):
-            part = {band: image[window.rows, window.columns] for band, image in whole.bands.items()}
-            return Field("w", part, whole.mask[window.rows, window.columns])
-
-        def sample(self, _shape):
-            return whole
-
-    mosaic = Mosaic("m", SHAPE, ("r",), InMemory())
+    mosaic = as_mosaic(whole)
     boxes = detections(drawn(expected(), 0.8), [0.9, 0.8, 0.7])
     assert outlined(mosaic, boxes).xyxy == pytest.approx(outlined(whole, boxes).xyxy, abs=1.0)

@@ -4,7 +4,6 @@ import pytest
 from detector import Detections
 from fieldprep import Field
 from fieldprep.light import signal_to_noise
-from fieldprep.mosaic import Mosaic
 from fullfield.photometry import centroids
 
 
@@ -98,20 +97,7 @@ def test_no_detection_has_no_centroid():
     assert found.shape == (0,)
 
 
-class _InMemory:
-    """Reader of a mosaic whose pixels are a field's."""
-
-    def __init__(self, field):
-        self.field = field
-
-    def __call__(self, window):
-        return self.field.window(window)
-
-    def sample(self, _shape):
-        return self.field
-
-
-def test_a_mosaic_is_measured_by_windows_as_it_would_be_whole(monkeypatch):
+def test_a_mosaic_is_measured_by_windows_as_it_would_be_whole(monkeypatch, as_mosaic):
     random = np.random.default_rng(1)
     stars = np.stack(
         [random.uniform(0, 400, 40), random.uniform(0, 300, 40), np.full(40, 2), random.uniform(20, 900, 40)]
@@ -119,16 +105,16 @@ def test_a_mosaic_is_measured_by_windows_as_it_would_be_whole(monkeypatch):
     field = field_of(gaussians(*stars.T, shape=(300, 400)), gaussians(*stars.T, shape=(300, 400)))
     found = boxes(*np.stack([stars[0] + 1, stars[1], np.full(40, 14), np.full(40, 11)], axis=1))
     monkeypatch.setattr("fullfield.photometry.WINDOW_PX", 64)
-    mosaic = Mosaic("one", field.shape, tuple(field.bands), _InMemory(field))
+    mosaic = as_mosaic(field)
     for got, expected in zip(centroids(mosaic, found), centroids(field, found), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-5)
     assert centroids(mosaic, found)[1].mean() > 0.8
 
 
-def test_a_galaxy_larger_than_a_window_is_measured_averaged_down(monkeypatch):
+def test_a_galaxy_larger_than_a_window_is_measured_averaged_down(monkeypatch, as_mosaic):
     monkeypatch.setattr("fullfield.photometry.LARGEST_PX", 32)
     field = field_of(gaussians((151.2, 120.6, 30, 50), shape=(300, 400)))
-    mosaic = Mosaic("one", field.shape, tuple(field.bands), _InMemory(field))
+    mosaic = as_mosaic(field)
     (xy,), found = centroids(mosaic, boxes((155, 118, 160, 160)))
     assert found.all()
     assert xy == pytest.approx([151.2, 120.6], abs=0.3)
