@@ -1,7 +1,7 @@
 """
 Object detection for full survey fields.
 
-The public face: `Field` reads a field, `Detector` finds its objects, `run` does both for many fields.
+The public face: `Field` reads a field, `detect_at_scale` finds its objects with a `Detector`, `run` does both for many fields.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detector import Detections, Detector
+    from detector import Detections, Detector, detect_at_scale
     from fieldprep import Field
     from fullfield.batch import run
     from fullfield.pipeline import Request
@@ -20,10 +20,11 @@ _HOMES = {
     "Detector": "detector",
     "Field": "fieldprep",
     "Request": "fullfield.pipeline",
+    "detect_at_scale": "detector",
     "run": "fullfield.batch",
 }
 
-__all__ = ["Detections", "Detector", "Field", "Request", "run"]
+__all__ = ["Detections", "Detector", "Field", "Request", "detect_at_scale", "run"]
 
 
 def __getattr__(name: str) -> Any:
