@@ -1,7 +1,7 @@
 """
 Object detection for full survey fields.
 
-The public face: `Field` reads a field, `detect_at_scale` finds its objects with a `Detector`, `run` does both for many fields.
+The public face: `Field` reads a field, `detect_at_scale` finds its objects with a `Detector`, `run` does both for many.
 """
 
 from __future__ import annotations
