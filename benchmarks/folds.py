@@ -68,6 +68,7 @@ class Line:
     passes: int = 2400
     variant: str = "N"  # the picture it is run on
     zoom: float = 1.0  # of the field, for the network
+    after: str = ""  # the line whose network of the same fold it starts from, if not from the first training's
     scratch: bool = False  # whether it starts from random weights and not from the first training
 
 
@@ -75,6 +76,7 @@ FIRST = Training(passes=8000, seed=1, settings={"scale": 0.2})
 FROM_LINES = {"L": 1.0, **dict.fromkeys(("N", "LH", "S", "SH", "Q"), 0.0)}
 LINES = {
     "recipe": Line("the recipe", passes=4800),
+    "further": Line("the recipe, trained further with lost cores", passes=1200, after="recipe"),
     "short": Line("the recipe, shorter"),
     "simulated": Line("the first training alone, no real field", shares={}, passes=FIRST.passes),
     "scratch": Line("without the first training on simulated fields", scratch=True),
@@ -148,7 +150,8 @@ def train_line(out: Path, name: str, fold: int) -> None:
     if line.scratch:
         options |= {"keep_statistics": False, "settings": {**line.training.get("settings", {}), "val": False}}
     else:
-        options["network"] = str(first_of_all)
+        of_fold = out / "lines" / line.after / str(fold) / "weights" / "last.pt"
+        options["network"] = str(of_fold if line.after else first_of_all)
         options["settings"] = {**OPTIONS["settings"], **line.training.get("settings", {})}
     training = Training(passes=line.passes, shares=tuple(line.shares.values()), **options)
     _once(folder, lambda resume: train_and_export(sets, folder, training, resume=resume))
