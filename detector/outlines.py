@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from detector.merging import SAME_OBJECT_IOU, overlapping_pairs
-from fieldprep.boxes import clip_boxes, iou_of_pairs, petrosian_boxes
+from fieldprep.boxes import areas, clip_boxes, iou_of_pairs, petrosian_boxes
 from fieldprep.census import extracted
 from fieldprep.levels import white_of
 from fieldprep.light import signal_to_noise, sky_levels
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 AS_GOOD = 20.0  # signal to noise at which the light tells a size as well as the network does; docs/detector.md
 LEAST_IOU = 0.1  # with the network's box: what is farther from it is of a neighbour, or of several objects together
+LEAST_IF_SMALLER = 0.3  # the same: SEP takes a well resolved galaxy apart, and its nucleus alone is no galaxy
 LEAST_REACH_PX, REACH_SHARE = 2.0, 0.25  # of the box's shorter side: how far its object's centroid may be
 SEARCHED = 1.8  # half the longer sides: a radius larger than that would make a box under `LEAST_IOU`
 WINDOW_PX, OVERLAP_PX = 2048, 768  # of a mosaic
@@ -54,8 +55,8 @@ def outlined(sky: Sky, found: Detections) -> Detections:
         about its centre: the radius of `fieldprep.petrosian`, the shape of the light over the threshold, all bands
         together. Its sides are averaged with the network's in the logarithm, the square of the object's signal to noise
         against that of 20 sigma. Only the most confident box of an object changes; and none that was drawn so
-        differently that the two overlap by less than a tenth. A box that overlaps a more confident one by more than a
-        half after that is dropped.
+        differently that the two overlap by less than a tenth, or by less than 0.3 where it is the larger. A box that
+        overlaps a more confident one by more than a half after that is dropped.
     """
     part = sky.window(middle(sky.shape)) if isinstance(sky, Mosaic) else sky
     if not len(found) or white_of(part) is not None:
@@ -99,7 +100,8 @@ def _measured(field: Field, levels: Levels, xyxy: Floats) -> Floats:
     chosen, which, radius = chosen[told], which[told], radius[told]
     x, y, a, b, theta = (objects[name][which] for name in ("x", "y", "a", "b", "theta"))
     boxes = clip_boxes(petrosian_boxes(x, y, radius, b / a, np.degrees(theta)), field.shape)
-    near = iou_of_pairs(boxes, xyxy[chosen]) >= LEAST_IOU
+    smaller = areas(boxes) < areas(xyxy[chosen])
+    near = iou_of_pairs(boxes, xyxy[chosen]) >= np.where(smaller, LEAST_IF_SMALLER, LEAST_IOU)
     strength = objects["flux"][which] / (seen.noise * np.sqrt(objects["npix"][which]))
     share = (strength**2 / (strength**2 + AS_GOOD**2))[:, None]
     half = (boxes[:, 2:] - boxes[:, :2]) ** share * sides[chosen] ** (1 - share) / 2

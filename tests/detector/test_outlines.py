@@ -49,6 +49,11 @@ def test_a_box_of_nothing_and_one_of_another_size_altogether_are_kept(detections
     assert np.array_equal(outlined(field(light()), detections(boxes, [0.9, 0.8, 0.7])).xyxy, boxes)
 
 
+def test_a_large_box_does_not_shrink_to_the_nucleus_in_it(detections):
+    large = drawn(expected()[:1], 2.5)
+    assert np.array_equal(outlined(field(light()), detections(large, [0.9])).xyxy, large)
+
+
 def test_two_boxes_of_one_object_become_one_and_a_nested_one_stays(detections):
     one = expected()[1:2]
     twice = np.concatenate([drawn(one, 0.6), drawn(one, 0.95), one + 40])
