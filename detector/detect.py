@@ -160,7 +160,7 @@ class Detector:
                 parts.append(self._in_tile(level, one, view.shape, confidence, len(parts)))
         found = settled(Found.joined(parts))
         scores = found.scores if self.calibration is None else self.calibration.apply(found.scores)
-        flags = Flag.EDGE * _at_edge(found.xyxy, view.shape) + Flag.MASKED * found.masked.astype(np.int64)
+        flags = Flag.EDGE * at_edge(found.xyxy, view.shape) + Flag.MASKED * found.masked.astype(np.int64)
         return Detections(found.xyxy, scores, found.class_id, flags, self.card.classes).sorted()
 
     def _in_tile(self, level: Level, tile: Tile, shape: tuple[int, int], confidence: float, number: int) -> Found:
@@ -249,8 +249,22 @@ def decode(
     )
 
 
-def _at_edge(xyxy: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """1 where a box reaches the edge of the field, else 0."""
+def at_edge(xyxy: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """
+    Whether boxes reach the edge of a field.
+
+    Parameters
+    ----------
+    xyxy : 2D float64 `~numpy.ndarray`, shape (N, 4)
+        Boxes, clipped to the field.
+    shape : (ny, nx)
+        Shape of the field.
+
+    Returns
+    -------
+    1D int64 `~numpy.ndarray`, shape (N,)
+        1 where one does, else 0.
+    """
     ny, nx = shape
     at_edge = (xyxy[:, :2] <= -CORNER).any(axis=1) | (xyxy[:, 2] >= nx - CORNER) | (xyxy[:, 3] >= ny - CORNER)
     return np.asarray(at_edge, np.int64)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
+from detector.detect import at_edge
+from detector.detections import Flag
 from detector.merging import SAME_OBJECT_IOU, overlapping_pairs
 from fieldprep.boxes import areas, clip_boxes, iou_of_pairs, petrosian_boxes
 from fieldprep.census import extracted
@@ -65,7 +67,8 @@ def outlined(sky: Sky, found: Detections) -> Detections:
     first, second, _ = overlapping_pairs(xyxy, found.class_id, SAME_OBJECT_IOU)
     kept = np.ones(len(found), np.bool_)
     kept[np.maximum(first, second)] = False
-    return replace(found, xyxy=xyxy).select(kept)
+    flags = (found.flags & ~Flag.EDGE) | Flag.EDGE * at_edge(xyxy, sky.shape)
+    return replace(found, xyxy=xyxy, flags=flags).select(kept)
 
 
 def _by_windows(mosaic: Mosaic, xyxy: Floats) -> Floats:
@@ -99,9 +102,10 @@ def _measured(field: Field, levels: Levels, xyxy: Floats) -> Floats:
     told = np.isfinite(radius)
     chosen, which, radius = chosen[told], which[told], radius[told]
     x, y, a, b, theta = (objects[name][which] for name in ("x", "y", "a", "b", "theta"))
-    boxes = clip_boxes(petrosian_boxes(x, y, radius, b / a, np.degrees(theta)), field.shape)
-    smaller = areas(boxes) < areas(xyxy[chosen])
-    near = iou_of_pairs(boxes, xyxy[chosen]) >= np.where(smaller, LEAST_IF_SMALLER, LEAST_IOU)
+    boxes = petrosian_boxes(x, y, radius, b / a, np.degrees(theta))
+    on_field = clip_boxes(boxes, field.shape)
+    smaller = areas(on_field) < areas(xyxy[chosen])
+    near = iou_of_pairs(on_field, xyxy[chosen]) >= np.where(smaller, LEAST_IF_SMALLER, LEAST_IOU)
     strength = objects["flux"][which] / (seen.noise * np.sqrt(objects["npix"][which]))
     share = (strength**2 / (strength**2 + AS_GOOD**2))[:, None]
     half = (boxes[:, 2:] - boxes[:, :2]) ** share * sides[chosen] ** (1 - share) / 2

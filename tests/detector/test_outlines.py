@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from detector.detections import Flag
 from detector.outlines import outlined
 from fieldprep import Field
 from fieldprep.boxes import iou_of_pairs, petrosian_boxes
@@ -52,6 +53,17 @@ def test_a_box_of_nothing_and_one_of_another_size_altogether_are_kept(detections
 def test_a_large_box_does_not_shrink_to_the_nucleus_in_it(detections):
     large = drawn(expected()[:1], 2.5)
     assert np.array_equal(outlined(field(light()), detections(large, [0.9])).xyxy, large)
+
+
+def test_the_flag_of_the_edge_follows_the_box(detections):
+    galaxies = ((20.0, 60.0, 5.0, 1.0, 0.0), (150.0, 70.0, 5.0, 1.0, 0.0))
+    boxes = np.array([[10, 50, 30, 70], [0, 0, 310, 140]], np.float64)
+    found = outlined(field(light(galaxies)), detections(boxes, [0.9, 0.8]))
+    assert (found.flags & Flag.EDGE).tolist() == [0, 0]
+    near = ((10.0, 60.0, 5.0, 1.0, 0.0),)
+    found = outlined(field(light(near)), detections(boxes[:1] - [10, 0, 10, 0], [0.9]))
+    assert (found.flags & Flag.EDGE).tolist() == [Flag.EDGE]
+    assert found.xyxy[0, 0] == -0.5
 
 
 def test_two_boxes_of_one_object_become_one_and_a_nested_one_stays(detections):
