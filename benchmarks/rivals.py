@@ -138,7 +138,8 @@ def entries(out: Path, lines: list[str]) -> dict[str, Entry]:
 
 def _ours(out: Path, line: str, fold: int) -> Rival | None:
     weights = sorted((out / "lines" / line / str(fold)).glob("*.onnx"))
-    return partial(detect_at_scale, Detector.load(weights[0])) if weights else None
+    variant = LINES[line].variant if line in LINES else None
+    return partial(detect_at_scale, Detector.load(weights[0]), variant=variant) if weights else None
 
 
 def _checkpoint(out: Path, line: str, load: Callable[[Path], Any], fold: int) -> Rival | None:
