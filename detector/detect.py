@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 FLOOR = 0.01  # detections down to this confidence are kept, for the precision-recall curve
 LEAST_RAW = 1e-4  # raw confidence, whatever it is calibrated to: under it is every point of the sky
 MASKED_SHARE = 0.1
+# a few unusable pixels in the middle of a box are a saturated core, and its owner most likely a star: of 303 catalogued
+# galaxies at r < 20 on seven SDSS fields none has one, of 141 stars of r = 14 to 16 there 27
+CORE_PX, AROUND_PX, FEW = (
+    3,
+    15,
+    0.25,
+)  # how near the centre, side of the window about it, and their share of that at most
+ODDS_OF_LOST_CORE = 0.1
 
 
 class Detector:
@@ -168,10 +176,12 @@ class Detector:
         window = tile.window
         rgb, mask = level.view.window(window)
         xyxy, scores, class_id = decode(self.network(self._batch(rgb)), confidence, len(self.card.classes))
-        corner = np.array([window.x0, window.y0, window.x0, window.y0])
+        corner = np.array([window.x0, window.y0, window.x0, window.y0], np.float64)
         # clipped first: what two boxes of one galaxy differ by may lie outside the field
         xyxy = clip_boxes(xyxy + corner - CORNER, level.view.shape)
-        inside = areas(xyxy) > 0  # what is seen in the padding is not in the field
+        scores = _doubted(scores, _lost_core((xyxy[:, :2] + xyxy[:, 2:]) / 2 - corner[:2], mask))
+        # what is seen in the padding is not in the field
+        inside = (areas(xyxy) > 0) & (scores >= confidence)
         xyxy, scores, class_id = xyxy[inside], scores[inside], class_id[inside]
         kept, voted = merge(xyxy, scores, class_id)
         ours, guest = spoken_for(voted, tile, level)
@@ -268,6 +278,24 @@ def at_edge(xyxy: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArra
     ny, nx = shape
     at_edge = (xyxy[:, :2] <= -CORNER).any(axis=1) | (xyxy[:, 2] >= nx - CORNER) | (xyxy[:, 3] >= ny - CORNER)
     return np.asarray(at_edge, np.int64)
+
+
+def _lost_core(centres: npt.NDArray[np.float64], mask: BoolImage) -> npt.NDArray[np.bool_]:
+    """Whether a few unusable pixels lie in the middle of boxes: a saturated core, not the edge of the data."""
+    if not mask.any() or not len(centres):
+        return np.zeros(len(centres), np.bool_)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * CORE_PX + 1,) * 2)
+    near = cv2.dilate(mask.astype(np.uint8), disc) > 0
+    share = cv2.blur(mask.astype(np.float32), (AROUND_PX, AROUND_PX))
+    ny, nx = mask.shape
+    x, y = np.clip(np.rint(centres).astype(int), 0, [nx - 1, ny - 1]).T
+    return np.asarray(near[y, x] & (share[y, x] < FEW), np.bool_)
+
+
+def _doubted(scores: npt.NDArray[np.float64], which: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Scores, the odds of some of them a tenth."""
+    odds = ODDS_OF_LOST_CORE * scores
+    return np.where(which, odds / (1 - scores + odds), scores)
 
 
 def _masked(xyxy: npt.NDArray[np.float64], mask: BoolImage) -> npt.NDArray[np.bool_]:

@@ -192,3 +192,12 @@ def test_detect_takes_the_picture_that_the_card_names(galaxy):
     by_default = galaxy.detect(field)
     named = galaxy.detect_picture(picture(field, galaxy.card.variant), field.mask)
     assert by_default.xyxy.tolist() == named.xyxy.tolist()
+
+
+@pytest.mark.parametrize(("lost", "doubted"), [((2, 2), True), ((0, 0), False), ((30, 12), False)])
+def test_a_few_unusable_pixels_in_the_middle_make_a_star_of_it_and_many_do_not(as_detector, lost, doubted):
+    mask = np.zeros((64, 64), np.bool_)
+    ny, nx = lost
+    mask[32 - ny // 2 : 32 + (ny + 1) // 2, 32 : 32 + nx] = True
+    found = of_field(head((32, 32, 16, 16, 0.8)), (64, 64), as_detector, mask)
+    assert found.confidence.tolist() == [pytest.approx(0.08 / 0.28 if doubted else 0.8)]
