@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from foldsets import ALL, FOLDS, PICTURES, STARS_ONLY, TRAINED_COLUMNS, prepare, sets_folder, simulate, with_truth
+from ultralytics.nn.tasks import DetectionModel
 
 from detector import Detections, Detector
 from detector.calibration import Calibration, fit_calibration
@@ -73,6 +75,8 @@ class Line:
     scratch: bool = False  # whether it starts from random weights and not from the first training
 
 
+FIRST_KEPT = Path(__file__).with_name("first.npz")  # the first training's weights; remove them to train anew
+TAUGHT = ("galaxy", "star")
 FIRST = Training(passes=8000, seed=1, settings={"scale": 0.2})
 FROM_LINES = {"L": 1.0, **dict.fromkeys(("N", "LH", "S", "SH", "Q"), 0.0)}
 LINES = {
@@ -133,9 +137,22 @@ def main() -> None:
 
 
 def first(out: Path) -> None:
-    """Train on simulated fields alone: what every fold starts from, since nothing real was seen."""
+    """Train on simulated fields alone, what every fold starts from; or take the weights that were kept of it."""
     folder = out / "lines" / "first"
+    if FIRST_KEPT.is_file() and not folder.exists():
+        (folder / "weights").mkdir(parents=True)
+        _checkpoint(FIRST_KEPT, folder / "weights" / "last.pt")
+        (folder / "done").touch()
     _once(folder, lambda resume: train([out / "sets" / "first"], folder, FIRST, resume=resume))
+
+
+def _checkpoint(kept_weights: Path, path: Path) -> None:
+    """Write a network's kept weights as a checkpoint that ultralytics trains further."""
+    model = DetectionModel(f"{FIRST.network}.yaml", nc=len(TAUGHT), verbose=False)
+    content = np.load(kept_weights)
+    model.load_state_dict({name: torch.from_numpy(content[name]) for name in content.files})
+    model.names = dict(enumerate(TAUGHT))
+    torch.save({"epoch": -1, "model": model.half(), "ema": None, "train_args": {"task": "detect"}}, path)
 
 
 def train_line(out: Path, name: str, fold: int) -> None:
