@@ -43,9 +43,9 @@ PICTURES = (
     ("hst_xdf_west.png",),
     ("jwst_rxj2129.jpg", "jwst_sdssj1226_2149.jpg"),
 )
-ALL = len(FOLDS)  # the sets of this number leave nothing out: what is shipped is trained on them
+ALL = len(FOLDS)  # the sets of this number leave nothing out
 STARS_ONLY, TRAINED_COLUMNS = "002583-2-0136", 1024  # M2: its left half is trained on
-ZOOMS = (0.6, 0.8, 1.0)  # of the pictures, and
+ZOOMS = (0.6, 0.8, 1.0)  # of the pictures
 CURVES: dict[str, Callable[[FloatImage], FloatImage]] = {
     # of their values, 0 at the sky and 1 at white: less and more contrast, and the stretch that moved recall most
     "0.67": lambda x: x * np.float32(2 / 3),

@@ -12,9 +12,8 @@ from detector.detect import FLOOR
 from detector.outlines import outlined
 from fieldprep.boxes import CORNER, clip_boxes
 from fieldprep.levels import blank_parts
-from fieldprep.mosaic import Mosaic
+from fieldprep.mosaic import Mosaic, middle_part
 from fieldprep.scale import resampled, zoom_factor
-from fieldprep.tiles import middle
 from fieldprep.variants import rgb_flux
 from fieldprep.views import view_of
 
@@ -73,12 +72,12 @@ def detect_at_scale(
     if isinstance(sky, Mosaic):
         view = view_of(sky, variant, bands=bands) if view is None else view
         found = _averaged_down(detector, view, max(1, round(1 / factor)), confidence, tile)
-        return outlined(sky, found) if measured else found
-    scaled = resampled(sky, factor)
-    if view is None or scaled is not sky:
-        view = view_of(scaled, variant, bands=bands)
-    found = in_pixels_of(detector.detect_view(view, confidence=confidence, tile=tile), scaled.shape, sky.shape)
-    found = found.select(_blank_share(found.xyxy, blank_parts(rgb_flux(sky, bands))) <= BLANK_SHARE)
+    else:
+        scaled = resampled(sky, factor)
+        if view is None or scaled is not sky:
+            view = view_of(scaled, variant, bands=bands)
+        found = in_pixels_of(detector.detect_view(view, confidence=confidence, tile=tile), scaled.shape, sky.shape)
+        found = found.select(_blank_share(found.xyxy, blank_parts(rgb_flux(sky, bands))) <= BLANK_SHARE)
     return outlined(sky, found) if measured else found
 
 
@@ -96,7 +95,7 @@ def own_zoom(sky: Sky) -> float:
     float
         See `fieldprep.scale.zoom_factor`.
     """
-    return zoom_factor(sky.window(middle(sky.shape)) if isinstance(sky, Mosaic) else sky)
+    return zoom_factor(middle_part(sky))
 
 
 def _averaged_down(detector: Detector, view: View, factor: int, confidence: float, tile: int | None) -> Detections:

@@ -15,9 +15,9 @@ from fieldprep.boxes import areas, clip_boxes, iou_of_pairs, petrosian_boxes
 from fieldprep.census import extracted
 from fieldprep.levels import white_of
 from fieldprep.light import signal_to_noise, sky_levels
-from fieldprep.mosaic import Mosaic
+from fieldprep.mosaic import Mosaic, middle_part
 from fieldprep.petrosian import petrosian_radii
-from fieldprep.tiles import middle, tiles
+from fieldprep.tiles import tiles
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -60,8 +60,7 @@ def outlined(sky: Sky, found: Detections) -> Detections:
         differently that the two overlap by less than a tenth, or by less than 0.3 where it is the larger. A box that
         overlaps a more confident one by more than a half after that is dropped.
     """
-    part = sky.window(middle(sky.shape)) if isinstance(sky, Mosaic) else sky
-    if not len(found) or white_of(part) is not None:
+    if not len(found) or white_of(middle_part(sky)) is not None:
         return found
     xyxy = _by_windows(sky, found.xyxy) if isinstance(sky, Mosaic) else _measured(sky, sky_levels(sky), found.xyxy)
     first, second, _ = overlapping_pairs(xyxy, found.class_id, SAME_OBJECT_IOU)
@@ -106,7 +105,7 @@ def _measured(field: Field, levels: Levels, xyxy: Floats) -> Floats:
     on_field = clip_boxes(boxes, field.shape)
     smaller = areas(on_field) < areas(xyxy[chosen])
     near = iou_of_pairs(on_field, xyxy[chosen]) >= np.where(smaller, LEAST_IF_SMALLER, LEAST_IOU)
-    strength = objects["flux"][which] / (seen.noise * np.sqrt(objects["npix"][which]))
+    strength = seen.signal_to_noise[which]
     share = (strength**2 / (strength**2 + AS_GOOD**2))[:, None]
     half = (boxes[:, 2:] - boxes[:, :2]) ** share * sides[chosen] ** (1 - share) / 2
     middle_of = (boxes[:, :2] + boxes[:, 2:]) / 2

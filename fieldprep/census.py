@@ -103,6 +103,12 @@ class Extracted:
     missing: Bools
     noise: float
 
+    @property
+    def signal_to_noise(self) -> Floats:
+        """Signal to noise of each object's light over the threshold, shape (N,)."""
+        pixels = np.maximum(self.objects["npix"], 1)
+        return np.asarray(self.objects["flux"] / (self.noise * np.sqrt(pixels)), np.float64)
+
 
 def extracted(image: npt.NDArray[np.float32]) -> Extracted:
     """
@@ -157,7 +163,7 @@ def census(image: npt.NDArray[np.float32]) -> Census:
     seen = extracted(image)
     data, objects, segments, missing = seen.image, seen.objects, seen.segments, seen.missing
     flux, half = _light(data, objects, segments, missing)
-    strength = objects["flux"] / (seen.noise * np.sqrt(np.maximum(objects["npix"], 1)))
+    strength = seen.signal_to_noise
     good = (strength > WELL_MEASURED) & (half > 0.5)
     stellar = (
         narrowest_quarter(half[good]) if good.sum() >= 8 else float(np.median(half)) if len(half) else float("nan")

@@ -10,7 +10,7 @@ import numpy as np
 from fieldprep.averaging import binned_shape
 from fieldprep.field import Field
 from fieldprep.sky import grid_step
-from fieldprep.tiles import Window
+from fieldprep.tiles import Window, middle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +129,11 @@ class Mosaic:
 
 
 Sky = Field | Mosaic
+
+
+def middle_part(sky: Sky) -> Field:
+    """The field itself, or the middle of a mosaic: neighbouring pixels to measure by."""
+    return sky.window(middle(sky.shape)) if isinstance(sky, Mosaic) else sky
 
 
 @dataclass(frozen=True, eq=False)

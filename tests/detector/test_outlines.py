@@ -105,7 +105,6 @@ def test_a_mosaic_has_the_boxes_of_the_field(detections, as_mosaic, monkeypatch)
     monkeypatch.setattr("detector.outlines.WINDOW_PX", 160)
     monkeypatch.setattr("detector.outlines.OVERLAP_PX", 90)
     whole = field(light())
-
     mosaic = as_mosaic(whole)
     boxes = detections(drawn(expected(), 0.8), [0.9, 0.8, 0.7])
     assert outlined(mosaic, boxes).xyxy == pytest.approx(outlined(whole, boxes).xyxy, abs=1.0)
