@@ -22,9 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from foldsets import ALL, FOLDS, PICTURES, STARS_ONLY, TRAINED_COLUMNS, prepare, sets_folder, simulate, with_truth
-from ultralytics.nn.tasks import DetectionModel
 
 from detector import Detections, Detector
 from detector.calibration import Calibration, fit_calibration
@@ -34,7 +32,6 @@ from detector.evaluate.scores import astrocv_scores
 from detector.instruments import detect_at_scale
 from detector.outlines import outlined
 from detector.pictures import PictureScene, read_reference, score_pictures
-from detector.train import Training, export_with_card, train, train_and_export
 from fieldprep import Field
 from fieldprep.scale import zoom_factor
 
@@ -46,6 +43,7 @@ if TYPE_CHECKING:
     from fieldprep.catalogues import Sources
 
 SHARES = {"real": 0.4, "injected": 0.15, "simulated": 0.22, "space": 0.15, "stars": 0.08}
+WITH_CORES = {**SHARES, "simulated": 0.14, "cores": 0.08}
 OPTIONS: dict[str, Any] = {
     "seed": 2,
     # four of five real tiles as the detector sees a field, the fifth in L, LH, S, SH or Q
@@ -79,13 +77,13 @@ class Line:
 
 FIRST_KEPT = Path(__file__).with_name("first.npz")  # the first training's weights; remove them to train anew
 TAUGHT = ("galaxy", "star")
-FIRST = Training(passes=8000, seed=1, settings={"scale": 0.2})
+FIRST: dict[str, Any] = {"passes": 8000, "seed": 1, "settings": {"scale": 0.2}}
 FROM_LINES = {"L": 1.0, **dict.fromkeys(("N", "LH", "S", "SH", "Q"), 0.0)}
 LINES = {
     "recipe": Line("the recipe", passes=4800),
-    "further": Line("the recipe, trained further with lost cores", passes=1200, after="recipe"),
+    "further": Line("the recipe, trained further with lost cores", dict(WITH_CORES), passes=1200, after="recipe"),
     "short": Line("the recipe, shorter"),
-    "simulated": Line("the first training alone, no real field", shares={}, passes=FIRST.passes),
+    "simulated": Line("the first training alone, no real field", shares={}, passes=FIRST["passes"]),
     "scratch": Line("without the first training on simulated fields", scratch=True),
     "real": Line("on real fields alone", {"real": 1.0}),
     "no_space": Line(
@@ -142,17 +140,22 @@ def main() -> None:
 
 def first(out: Path) -> None:
     """Train on simulated fields alone, what every fold starts from; or take the weights that were kept of it."""
+    from detector.train import Training, train  # noqa: PLC0415 -- scoring needs no torch
+
     folder = out / "lines" / "first"
     if FIRST_KEPT.is_file() and not folder.exists():
         (folder / "weights").mkdir(parents=True)
         _checkpoint(FIRST_KEPT, folder / "weights" / "last.pt")
         (folder / "done").touch()
-    _once(folder, lambda resume: train([out / "sets" / "first"], folder, FIRST, resume=resume))
+    _once(folder, lambda resume: train([out / "sets" / "first"], folder, Training(**FIRST), resume=resume))
 
 
 def _checkpoint(kept_weights: Path, path: Path) -> None:
     """Write a network's kept weights as a checkpoint that ultralytics trains further."""
-    model = DetectionModel(f"{FIRST.network}.yaml", nc=len(TAUGHT), verbose=False)
+    import torch  # noqa: PLC0415 -- as above
+    from ultralytics.nn.tasks import DetectionModel  # noqa: PLC0415 -- as above
+
+    model = DetectionModel("yolo11n.yaml", nc=len(TAUGHT), verbose=False)
     content = np.load(kept_weights)
     model.load_state_dict({name: torch.from_numpy(content[name]) for name in content.files})
     model.names = dict(enumerate(TAUGHT))
@@ -161,11 +164,13 @@ def _checkpoint(kept_weights: Path, path: Path) -> None:
 
 def train_line(out: Path, name: str, fold: int) -> None:
     """Train a line on a fold and export it."""
+    from detector.train import Training, export_with_card, train_and_export  # noqa: PLC0415 -- as above
+
     line, folder = LINES[name], out / "lines" / name / str(fold)
     folder.mkdir(parents=True, exist_ok=True)
     first_of_all = out / "lines" / "first" / "weights" / "last.pt"
     if not line.shares:
-        _once(folder, lambda _: export_with_card(first_of_all, [out / "sets" / "first"], folder, FIRST))
+        _once(folder, lambda _: export_with_card(first_of_all, [out / "sets" / "first"], folder, Training(**FIRST)))
         return
     sets = [sets_folder(out, fold) / kind for kind in line.shares]
     options = {**OPTIONS, **line.training}
@@ -341,14 +346,14 @@ def _rounded(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def train_on_everything(out: Path) -> Path:
-    """Train the recipe on everything; gives the exported weights."""
-    line, folder = LINES["recipe"], out / "lines" / "everything"
-    kinds = sorted(
-        line.shares, key=lambda kind: kind != "simulated"
-    )  # the first set has a validation half, for the log
+    """Train the recipe, with lost cores, on everything; gives the exported weights."""
+    from detector.train import Training, train_and_export  # noqa: PLC0415 -- as above
+
+    folder = out / "lines" / "everything"
+    kinds = sorted(WITH_CORES, key=lambda kind: kind != "simulated")  # its set has a validation half, for the log
     sets = [out / "sets" / "first" if kind == "simulated" else sets_folder(out, ALL) / kind for kind in kinds]
     start = str(out / "lines" / "first" / "weights" / "last.pt")
-    shares = tuple(line.shares[kind] for kind in kinds)
+    shares = tuple(WITH_CORES[kind] for kind in kinds)
     training = Training(start, PASSES_ON_EVERYTHING, shares=shares, **OPTIONS)
     _once(folder, lambda resume: train_and_export(sets, folder, training, resume=resume))
     return next(folder.glob("*.onnx"))

@@ -60,13 +60,8 @@ PIECES = {"001737-5-0039": ((161, 352), (141, 283))}
 FAINTEST = 22.0
 LOSING_CORES, CORE_PX = 17.0, 14  # r magnitude of the faintest stars whose cores may be lost, and how far out at most
 LOST_OVER = (0.9, 2.3)  # logarithm of the level in nanomaggies a pixel
-KINDS = (
-    "real",
-    "injected",
-    "simulated",
-    "space",
-    "stars",
-)  # the last: globular clusters, a real one and simulated ones
+# the last: simulated stars without cores, and globular clusters, a real one and simulated ones
+KINDS = ("real", "injected", "simulated", "space", "cores", "stars")
 LOGGED = "plain-0016"  # the simulated field that the first training's log is scored on
 RECIPE = replace(RECIPES["galaxies-stars"], faintest=FAINTEST)
 ONE_PICTURE = replace(RECIPE, variants=("N",))
@@ -223,7 +218,7 @@ def _fields(data: Path, out: Path) -> Iterator[tuple[str, str, Callable[[], tupl
     for name in ("plain", "crowd"):
         for folder in sorted(path for path in (out / "sim" / name).iterdir() if not path.name.startswith(".")):
             if folder.name != LOGGED:
-                yield "simulated", f"{folder.name}-cores", partial(with_lost_cores, folder)
+                yield "cores", f"{folder.name}-cores", partial(with_lost_cores, folder)
     for name in (name for names in PICTURES for name in names):
         for zoom in ZOOMS:
             for curve in CURVES:
