@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -58,10 +57,7 @@ CURVES: dict[str, Callable[[FloatImage], FloatImage]] = {
 SPIRALS = {"001737-5-0039": ((488, 385), (696, 282))}
 PIECES = {"001737-5-0039": ((161, 352), (141, 283))}
 FAINTEST = 22.0
-LOSING_CORES, CORE_PX = 17.0, 14  # r magnitude of the faintest stars whose cores may be lost, and how far out at most
-LOST_OVER = (0.9, 2.3)  # logarithm of the level in nanomaggies a pixel
-# the last: simulated stars without cores, and globular clusters, a real one and simulated ones
-KINDS = ("real", "injected", "simulated", "space", "cores", "stars")
+KINDS = ("real", "injected", "simulated", "space", "stars")  # the last: globular clusters, real and simulated
 LOGGED = "plain-0016"  # the simulated field that the first training's log is scored on
 RECIPE = replace(RECIPES["galaxies-stars"], faintest=FAINTEST)
 ONE_PICTURE = replace(RECIPE, variants=("N",))
@@ -178,27 +174,6 @@ def picture_with_truth(path: Path, zoom: float = 1.0, curve: str = "1.00") -> tu
     return field, sources
 
 
-def with_lost_cores(folder: Path) -> tuple[Field, Sources]:
-    """
-    Simulated field in which the cores of bright stars are lost, and bridged from around, as in SDSS's corrected frames.
-
-    The level at which a band's pixels are lost is drawn for each field and band: in good seeing stars of r = 16 have
-    lost theirs in r and kept them in g, which makes them look like small galaxies with odd nuclei.
-    """
-    field, sources = with_truth(folder)
-    random = np.random.default_rng([ord(letter) for letter in folder.name])
-    near = np.zeros(field.shape, np.uint8)
-    for k in np.flatnonzero(~sources.galaxy & (sources.magnitude < LOSING_CORES)):
-        cv2.circle(near, (round(sources.x[k]), round(sources.y[k])), CORE_PX, 1, -1)
-    bands = {}
-    for band, image in field.bands.items():
-        level = 10 ** random.uniform(*LOST_OVER)
-        lost = cv2.dilate(((image > level) & (near > 0)).astype(np.uint8), np.ones((3, 3), np.uint8))
-        whole = np.nan_to_num(image)
-        bands[band] = np.where(lost > 0, cv2.inpaint(whole, lost, 2, cv2.INPAINT_NS), image)
-    return replace(field, bands=bands), sources
-
-
 def _around(circles: pd.DataFrame) -> dict[str, pd.Series]:
     x, y, radius = circles["x"], circles["y"], circles["radius"]
     return {"x_min": x - radius, "x_max": x + radius, "y_min": y - radius, "y_max": y + radius}
@@ -215,10 +190,6 @@ def _fields(data: Path, out: Path) -> Iterator[tuple[str, str, Callable[[], tupl
     ):
         for folder in sorted(path for path in out.glob(pattern) if not path.name.startswith(".")):
             yield kind, folder.name, partial(with_truth, folder)
-    for name in ("plain", "crowd"):
-        for folder in sorted(path for path in (out / "sim" / name).iterdir() if not path.name.startswith(".")):
-            if folder.name != LOGGED:
-                yield "cores", f"{folder.name}-cores", partial(with_lost_cores, folder)
     for name in (name for names in PICTURES for name in names):
         for zoom in ZOOMS:
             for curve in CURVES:

@@ -137,6 +137,7 @@ def train(work: Work, name: str, seed: int) -> None:
         seed=seed,
         variant_weights={},
         large_weight=1.0,
+        one_band=0.0,
         whole_confidence=False,
         settings={"save_period": 1, "val": False},
     )

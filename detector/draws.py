@@ -41,6 +41,8 @@ class DrawnTiles(Dataset[dict[str, Any]]):
         Share of the draws for each set of ``folders``; one for all if there are none.
     folders : sequence of path
         Folders of pictures of the sets, in the order of ``shares``.
+    one_band : float
+        Share of the draws in which one of the three channels stands in all, as in the picture of a field of one band.
     """
 
     rect = False
@@ -55,11 +57,13 @@ class DrawnTiles(Dataset[dict[str, Any]]):
         large_weight: float,
         shares: Sequence[float] = (),
         folders: Sequence[str | Path] = (),
+        one_band: float = 0.0,
     ) -> None:
         self.tiles = tiles
         self.labels = tiles.labels
         self.collate_fn = tiles.collate_fn
         self.passes = passes
+        self.one_band = one_band
         self.random = np.random.default_rng(seed)
         variants = [Path(name).stem.rsplit("-", 3)[1] for name in tiles.im_files]
         weights = np.array([variant_weights.get(variant, 1.0) for variant in variants], np.float64)
@@ -74,6 +78,8 @@ class DrawnTiles(Dataset[dict[str, Any]]):
 
     def __getitem__(self, _: int) -> dict[str, Any]:
         sample = self.tiles[int(self.random.choice(len(self.chances), p=self.chances))]
+        if self.random.random() < self.one_band:
+            sample = {**sample, "img": sample["img"][[int(self.random.integers(3))] * 3]}
         return turned(sample, quarter_turns=int(self.random.integers(4)), flip=bool(self.random.integers(2)))
 
 

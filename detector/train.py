@@ -93,6 +93,8 @@ class Training:
         is drawn as often as the five others together.
     large_weight : float
         How much more often a tile is drawn that holds a galaxy over a sixteenth of its side.
+    one_band : float
+        Share of the tiles that are shown in one of their three channels alone, as a field of one band is.
     whole_confidence : bool
         Whether a galaxy's best anchor is taught the confidence 1; else, as ultralytics does, the overlap its
         box has reached. See `detector.losses.WholeConfidence`.
@@ -109,6 +111,7 @@ class Training:
     shares: tuple[float, ...] = ()
     variant_weights: Mapping[str, float] = field(default_factory=lambda: {"N": 5.0})
     large_weight: float = 3.0
+    one_band: float = 0.1
     whole_confidence: bool = True
     keep_statistics: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -133,6 +136,7 @@ class FieldTrainer(DetectionTrainer):
             large_weight=self.training.large_weight,
             shares=self.training.shares,
             folders=img_path if isinstance(img_path, list) else [img_path],
+            one_band=self.training.one_band,
         )
 
     def _model_train(self) -> None:
@@ -148,7 +152,7 @@ class FieldTrainer(DetectionTrainer):
         self.model = self.model.to(memory_format=torch.channels_last)
         if self.model.init_criterion().__class__ is v8DetectionLoss:
             self.model.criterion = FieldLoss(self.model, whole=self.training.whole_confidence)
-            if _has_bfloat16():
+            if has_bfloat16():
                 # the averaged weights are a copy made before, so nothing of this is in a checkpoint
                 self.model.predict = _in_bfloat16(self.model.predict)
 
@@ -360,6 +364,6 @@ def _in_bfloat16(predict: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 itself, which makes a training another 1.6 times as fast."""
     return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001 -- torch has no public way to ask

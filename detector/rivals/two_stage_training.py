@@ -20,7 +20,7 @@ from ultralytics.data import build_yolo_dataset
 
 from detector.draws import DrawnTiles
 from detector.rivals.two_stage import CLASSES, network
-from detector.train import BATCH, SETTINGS
+from detector.train import BATCH, SETTINGS, has_bfloat16
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,6 +124,7 @@ def _tiles(sets: Sequence[Path], training: Training, seed: int) -> DrawnTiles:
         large_weight=training.large_weight,
         shares=training.shares,
         folders=folders,
+        one_band=training.one_band,
     )
 
 
@@ -138,7 +139,7 @@ def _epoch(
     total: dict[str, float] = {}
     batches = DataLoader(tiles, BATCH, collate_fn=list)
     for batch in batches:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             losses = model(*_as_torchvision(batch))
         optimiser.zero_grad()
         sum(losses.values()).backward()

@@ -101,6 +101,22 @@ def test_variants_are_drawn_by_their_weight():
         assert (numbers == other).mean() == pytest.approx(0.1, abs=0.035)
 
 
+def test_tiles_of_one_band_show_one_channel_in_all_three():
+    class Coloured(Tiles):
+        def __getitem__(self, i):
+            image = torch.arange(3.0)[:, None, None].expand(3, 2, 2)
+            return {"img": image, "bboxes": torch.zeros(0, 4)}
+
+    weights = {"variant_weights": {}, "large_weight": 1.0}
+    draws = DrawnTiles(Coloured(["N"]), passes=2000, seed=1, one_band=0.25, **weights)
+    shown = [draws[i]["img"][:, 0, 0].tolist() for i in range(2000)]
+    gray = [levels for levels in shown if levels[0] == levels[1] == levels[2]]
+    assert len(gray) / 2000 == pytest.approx(0.25, abs=0.04)
+    for channel in range(3):
+        assert gray.count([channel] * 3) / len(gray) == pytest.approx(1 / 3, abs=0.08)
+    assert all(levels == [0, 1, 2] for levels in shown if levels not in gray)
+
+
 def test_the_draw_hangs_on_the_seed_alone():
     tiles = Tiles(["N", "L", "Q"])
     assert drawn(tiles, seed=3) == drawn(tiles, seed=3)
