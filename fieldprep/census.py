@@ -17,6 +17,7 @@ Bools = npt.NDArray[np.bool_]
 
 DETECT_SIGMA = 1.5
 LEAST_PIXELS = 5
+CONTRAST = 0.005  # SEP's own
 THINNEST_PX = 0.3  # semi-axis: a line one pixel wide has none, which no aperture can be made of
 SUB_OBJECTS = 100_000  # pieces that one connected crowd of stars may be taken apart into
 MESH_PX = 128  # of the background: a bright galaxy is not taken for sky
@@ -110,7 +111,9 @@ class Extracted:
         return np.asarray(self.objects["flux"] / (self.noise * np.sqrt(pixels)), np.float64)
 
 
-def extracted(image: npt.NDArray[np.float32]) -> Extracted:
+def extracted(
+    image: npt.NDArray[np.float32], *, sigma: float = DETECT_SIGMA, mesh_px: int = MESH_PX, contrast: float = CONTRAST
+) -> Extracted:
     """
     Detect the objects of one image.
 
@@ -118,14 +121,24 @@ def extracted(image: npt.NDArray[np.float32]) -> Extracted:
     ----------
     image : 2D float32 `~numpy.ndarray`, shape (ny, nx)
         Any unit; NaN where there is no data.
+    sigma : float
+        Threshold of a pixel, in sigma of the sky.
+    mesh_px : int
+        Mesh of the background.
+    contrast : float
+        Least share of the light of a piece that is taken for an object of its own.
 
     Returns
     -------
     Extracted
+
+    References
+    ----------
+    Bertin & Arnouts 1996, A&AS 117, 393; Barbary 2016, JOSS 1, 58.
     """
     missing = ~np.isfinite(image)
     data = np.where(missing, np.float32(0), image).astype(np.float32)
-    mesh = min(MESH_PX, *image.shape)
+    mesh = min(mesh_px, *image.shape)
     background = sep.Background(dithered(data), mask=missing, bw=mesh, bh=mesh)
     data -= background.back()
     data[missing] = 0
@@ -133,7 +146,13 @@ def extracted(image: npt.NDArray[np.float32]) -> Extracted:
     sep.set_extract_pixstack(max(sep.get_extract_pixstack(), data.size))
     sep.set_sub_object_limit(max(sep.get_sub_object_limit(), SUB_OBJECTS))
     objects, segments = sep.extract(
-        data, DETECT_SIGMA, err=background.globalrms, mask=missing, minarea=LEAST_PIXELS, segmentation_map=True
+        data,
+        sigma,
+        err=background.globalrms,
+        mask=missing,
+        minarea=LEAST_PIXELS,
+        deblend_cont=contrast,
+        segmentation_map=True,
     )
     return Extracted(data, objects, segments, missing, background.globalrms)
 
@@ -155,10 +174,6 @@ def census(image: npt.NDArray[np.float32]) -> Census:
     -----
     The stars' half-light radius is the mode of that of well-measured objects: the middle of the narrowest
     interval that holds a quarter of them.
-
-    References
-    ----------
-    Bertin & Arnouts 1996, A&AS 117, 393; Barbary 2016, JOSS 1, 58.
     """
     seen = extracted(image)
     data, objects, segments, missing = seen.image, seen.objects, seen.segments, seen.missing

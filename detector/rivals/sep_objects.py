@@ -11,15 +11,11 @@ import sep
 
 from detector.detections import Detections
 from fieldprep.boxes import SEMI_MAJOR, clip_boxes, petrosian_boxes
-from fieldprep.sky import dithered, narrowest_quarter
+from fieldprep.census import THINNEST_PX, WELL_MEASURED, Extracted, extracted
+from fieldprep.sky import narrowest_quarter
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-LEAST_PIXELS = 5
-SUB_OBJECTS = 100_000  # pieces that one connected crowd of stars may be taken apart into
-THINNEST_PX = 0.3  # semi-axis: a line one pixel wide has none, which no aperture can be made of
-WELL_MEASURED = 40.0  # signal to noise of the objects that show where the stars' radii lie
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,43 +157,21 @@ def measure(
     Returns
     -------
     Objects
-
-    References
-    ----------
-    Bertin & Arnouts 1996, A&AS 117, 393; Barbary 2016, JOSS 1, 58.
     """
-    missing = ~np.isfinite(image)
-    data = np.where(missing, np.float32(0), image)
-    mesh = min(mesh_px, *image.shape)
-    background = sep.Background(dithered(data), mask=missing, bw=mesh, bh=mesh)
-    data -= background.back()
-    # a crowded field overflows SEP's defaults, and stops
-    sep.set_extract_pixstack(max(sep.get_extract_pixstack(), data.size))
-    sep.set_sub_object_limit(max(sep.get_sub_object_limit(), SUB_OBJECTS))
-    found = sep.extract(
-        data,
-        sigma,
-        err=background.globalrms,
-        mask=missing,
-        minarea=LEAST_PIXELS,
-        deblend_cont=contrast,
-        segmentation_map=apart,
-    )
-    rows, segments = found if apart else (found, None)
-    return _measured(data, rows, segments, missing, background.globalrms)
+    seen = extracted(image, sigma=sigma, mesh_px=mesh_px, contrast=contrast)
+    return _measured(seen, apart=apart)
 
 
-def _measured(data: npt.NDArray[np.float32], rows: Any, segments: Any, missing: Bools, noise: float) -> Objects:
-    n = len(rows)
+def _measured(seen: Extracted, *, apart: bool) -> Objects:
+    data, rows, missing, n = seen.image, seen.objects, seen.missing, len(seen.objects)
     x, y = rows["x"], rows["y"]
     a, b = (np.maximum(rows[name], THINNEST_PX) for name in ("a", "b"))
     theta = np.clip(rows["theta"], -np.pi / 2, np.pi / 2)  # rounding takes some over, which SEP then refuses
     kron = flux = half = np.zeros(n)
     if n:
-        others = {} if segments is None else {"segmap": segments, "seg_id": np.arange(1, n + 1)}
+        others = {"segmap": seen.segments, "seg_id": np.arange(1, n + 1)} if apart else {}
         kron, _ = sep.kron_radius(data, x, y, a, b, theta, 6.0, mask=missing, **others)
         kron = np.clip(np.nan_to_num(kron, nan=2.0), 1.5, 6.0)
         flux, _, _ = sep.sum_ellipse(data, x, y, a, b, theta, 2.5 * kron, mask=missing, subpix=1, **others)
         half, _ = sep.flux_radius(data, x, y, 6.0 * a, 0.5, normflux=flux, mask=missing, subpix=5, **others)
-    strength = rows["flux"] / np.maximum(noise * np.sqrt(np.maximum(rows["npix"], 1)), np.finfo(np.float32).tiny)
-    return Objects(data, missing, x, y, a, b, theta, kron, rows["flux"], flux, rows["peak"], half, strength)
+    return Objects(data, missing, x, y, a, b, theta, kron, rows["flux"], flux, rows["peak"], half, seen.signal_to_noise)
