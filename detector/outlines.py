@@ -14,7 +14,7 @@ from detector.merging import SAME_OBJECT_IOU, overlapping_pairs
 from fieldprep.boxes import areas, clip_boxes, iou_of_pairs, petrosian_boxes
 from fieldprep.census import extracted
 from fieldprep.levels import white_of
-from fieldprep.light import signal_to_noise, sky_levels
+from fieldprep.light import signal_to_noise
 from fieldprep.mosaic import Mosaic, middle_part
 from fieldprep.petrosian import petrosian_radii
 from fieldprep.tiles import tiles
@@ -62,7 +62,7 @@ def outlined(sky: Sky, found: Detections) -> Detections:
     """
     if not len(found) or white_of(middle_part(sky)) is not None:
         return found
-    xyxy = _by_windows(sky, found.xyxy) if isinstance(sky, Mosaic) else _measured(sky, sky_levels(sky), found.xyxy)
+    xyxy = _by_windows(sky, found.xyxy) if isinstance(sky, Mosaic) else _measured(sky, sky.sky_levels, found.xyxy)
     first, second, _ = overlapping_pairs(xyxy, found.class_id, SAME_OBJECT_IOU)
     kept = np.ones(len(found), np.bool_)
     kept[np.maximum(first, second)] = False
@@ -71,7 +71,7 @@ def outlined(sky: Sky, found: Detections) -> Detections:
 
 
 def _by_windows(mosaic: Mosaic, xyxy: Floats) -> Floats:
-    levels = sky_levels(mosaic.sample())
+    levels = mosaic.sample().sky_levels
     centres, small = (xyxy[:, :2] + xyxy[:, 2:]) / 2, (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1) <= LARGEST_PX
     measured = xyxy.copy()
     for tile in tiles(mosaic.shape, WINDOW_PX, OVERLAP_PX):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldprep.errors import InputError
+from fieldprep.sky import sky_level_and_noise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,6 +84,11 @@ class Field:
         """Rows and columns, (ny, nx)."""
         ny, nx = self.mask.shape
         return ny, nx
+
+    @cached_property
+    def sky_levels(self) -> dict[str, tuple[float, float]]:
+        """Level and noise of the sky by band, unusable pixels left out; measured once."""
+        return {band: sky_level_and_noise(image, self.mask) for band, image in self.bands.items()}
 
     @property
     def notes(self) -> list[str]:

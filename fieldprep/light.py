@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fieldprep.sky import sky_level_and_noise
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,7 +23,7 @@ def signal_to_noise(field: Field, levels: Levels | None = None) -> FloatImage:
     field : Field
         The field, or a window of a mosaic.
     levels : mapping of str to (float, float), optional
-        Sky and noise by band; measured on the field if not given.
+        Sky and noise by band; the field's own if not given.
 
     Returns
     -------
@@ -33,11 +31,6 @@ def signal_to_noise(field: Field, levels: Levels | None = None) -> FloatImage:
         Sky at 0; 0 where a band has no data.
     """
     total = np.zeros(field.shape, np.float32)
-    for band, (level, noise) in (levels or sky_levels(field)).items():
+    for band, (level, noise) in (levels or field.sky_levels).items():
         total += (field.bands[band] - np.float32(level)) / np.float32(noise)
     return np.nan_to_num(total, copy=False)
-
-
-def sky_levels(field: Field) -> Levels:
-    """Level and noise of the sky in each band of a field, unusable pixels left out."""
-    return {band: sky_level_and_noise(image, field.mask) for band, image in field.bands.items()}

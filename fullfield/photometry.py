@@ -10,7 +10,7 @@ import sep
 
 from fieldprep.boxes import CORNER, SEMI_MAJOR
 from fieldprep.field import Field
-from fieldprep.light import signal_to_noise, sky_levels
+from fieldprep.light import signal_to_noise
 from fieldprep.tiles import Window
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def centroids(field: Sky, detections: Detections) -> tuple[Floats, Bools]:
 
 def _by_windows(mosaic: Mosaic, xyxy: Floats) -> tuple[Floats, Bools]:
     """Centroids in a mosaic of boxes no larger than `LARGEST_PX`, those of one window at a time."""
-    levels = sky_levels(mosaic.sample())
+    levels = mosaic.sample().sky_levels
     centres = (xyxy[:, :2] + xyxy[:, 2:]) / 2
     xy, found = centres.copy(), np.zeros(len(xyxy), np.bool_)
     cell = (centres + CORNER) // WINDOW_PX
