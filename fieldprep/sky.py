@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 CLIP, ROUNDS = 3.0, 10  # sigma beyond which a pixel is no sky, and how often that is asked
 MAD_TO_SIGMA = 1.482602218505602  # of a Gaussian
+COUNTED_ROWS = 64  # that tell whether an image is quantised
+LEAST_COUNT = 0.03  # of the noise: what a finer quantisation does is lost in it
 SAMPLE = 200_000  # pixels looked at: sigma of the level is then 0.3 % of the noise
 
 
@@ -93,12 +95,28 @@ def dithered(image: FloatImage) -> FloatImage:
     Returns
     -------
     2D float32 `~numpy.ndarray`, shape (ny, nx)
-        The same dither for the same image.
+        The same dither for the same image; the image itself where it is not quantised.
     """
-    steps = np.diff(np.unique(image[:64]))
-    step = float(np.median(steps)) if len(steps) else 0.0
-    dither = np.random.default_rng(0).uniform(-0.5, 0.5, image.shape) * step
-    return (image + dither).astype(np.float32)
+    step = _count(image[:COUNTED_ROWS])
+    if step == 0:
+        return image
+    return (image + np.random.default_rng(0).uniform(-0.5, 0.5, image.shape) * step).astype(np.float32)
+
+
+def _count(image: FloatImage) -> float:
+    """
+    One count of a quantised image, 0 where it is not quantised.
+
+    The counts of a frame whose sky was subtracted lie off whole ones by a little, another little in each pixel. So the
+    values of its sky have many small gaps between them, but most of their range is in those that are a count wide.
+    """
+    level, noise = _median_and_spread(np.sort(image, axis=None))
+    gaps = np.sort(np.diff(np.unique(image[np.abs(image - level) <= CLIP * noise])))
+    if not len(gaps):
+        return 0.0
+    covered = np.cumsum(gaps)
+    step = float(gaps[np.searchsorted(covered, covered[-1] / 2)])
+    return step if step > LEAST_COUNT * noise else 0.0
 
 
 def narrowest_quarter(values: npt.NDArray[np.floating]) -> float:

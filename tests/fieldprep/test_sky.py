@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import sep
 from astropy.stats import mad_std, sigma_clip
 
-from fieldprep.sky import sky_level_and_noise
+from fieldprep import Field
+from fieldprep.sky import dithered, sky_level_and_noise
 
 
 def test_level_and_noise_of_empty_sky():
@@ -72,3 +74,33 @@ def test_clipping_is_astropys_to_the_last_digit(kind):
     level, noise = sky_level_and_noise(image)
     assert level == np.median(clipped)
     assert noise == (mad_std(clipped) or np.std(clipped) or 1)
+
+
+def test_the_dither_brings_the_mode_of_a_quantised_sky_right():
+    image = np.rint(np.random.default_rng(3).normal(0.0013, 0.027, (512, 512)) / 0.0043) * 0.0043
+    image = (image + np.random.default_rng(4).uniform(-1e-5, 1e-5, image.shape)).astype(np.float32)
+    assert abs(sep.Background(dithered(image)).globalback - 0.0013) < 0.0005
+    assert abs(sep.Background(image).globalback - 0.0013) > 0.0007
+
+
+@pytest.mark.parametrize("count", [1.0, 0.0043])
+def test_the_dither_is_one_count_wide(count):
+    image = (np.rint(np.random.default_rng(5).normal(100, 6, (128, 128))) * count).astype(np.float32)
+    moved = dithered(image) - image
+    assert np.abs(moved).max() == pytest.approx(count / 2, rel=0.01)
+    assert moved.std() == pytest.approx(count / np.sqrt(12), rel=0.05)
+
+
+def test_what_is_not_quantised_is_left_as_it_is():
+    image = np.random.default_rng(6).normal(0, 1, (256, 256)).astype(np.float32)
+    assert dithered(image) is image
+    assert dithered(np.zeros((64, 64), np.float32)).max() == 0
+
+
+def test_real_frames_are_quantised_or_not(data):
+    counts = {}
+    for name in ("003184-2-0169", "001035-6-0017"):
+        image = np.nan_to_num(Field.read(data / "sdss" / name).bands["r"])
+        counts[name] = np.abs(dithered(image) - image).max()
+    assert counts["003184-2-0169"] == pytest.approx(0.0043 / 2, rel=0.02)
+    assert counts["001035-6-0017"] == 0
