@@ -356,10 +356,11 @@ def join(out: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     last = [out / "lines" / JUDGED / str(fold) / "weights" / "last.pt" for fold in range(ALL)]
     checkpoints = [torch.load(path, weights_only=False) for path in last]
-    of_folds = [checkpoint["model"].float().state_dict() for checkpoint in checkpoints]
+    networks = [checkpoint["model"].float() for checkpoint in checkpoints]
+    of_folds = [network.state_dict() for network in networks]
     mean = {name: torch.stack([part[name].float() for part in of_folds]).mean(0) for name in of_folds[0]}
-    checkpoints[0]["model"].load_state_dict(mean)
-    torch.save(checkpoints[0], folder / "last.pt")
+    networks[0].load_state_dict(mean)
+    torch.save({**checkpoints[0], "model": networks[0].half()}, folder / "last.pt")
     sets = [sets_folder(out, 0) / kind for kind in SHARES]
     return export_with_card(folder / "last.pt", sets, folder, Training(str(folder / "last.pt"), LINES[JUDGED].passes))
 
