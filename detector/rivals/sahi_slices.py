@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import detector.rivals.ultralytics_predict as by_ultralytics  # first: it keeps ultralytics off the network
-from fieldprep.variants import picture
+import detector.rivals.ultralytics_predict  # noqa: F401 -- first: it keeps ultralytics off the network
+from detector.rivals.on_pictures import OnPictures, galaxies
 
 # isort: split
 from sahi import AutoDetectionModel
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detector.detections import Detections
-    from fieldprep.field import Field
     from fieldprep.variants import Picture
 
 SLICE_PX = 640  # what the networks are trained on
@@ -28,7 +27,7 @@ OVERLAP = 0.2  # SAHI's default
 
 
 @dataclass
-class Sahi:
+class Sahi(OnPictures):
     """
     A checkpoint run by SAHI.
 
@@ -71,36 +70,8 @@ class Sahi:
         )
         return cls(model, slice_px, variant)
 
-    def detect(self, field: Field) -> Detections:
-        """
-        Galaxies of a field.
-
-        Parameters
-        ----------
-        field : Field
-            The field.
-
-        Returns
-        -------
-        Detections
-            By falling confidence.
-        """
-        return self.detect_picture(picture(field, self.variant))
-
     def detect_picture(self, rgb: Picture) -> Detections:
-        """
-        Galaxies in a picture.
-
-        Parameters
-        ----------
-        rgb : 3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
-            The picture.
-
-        Returns
-        -------
-        Detections
-            By falling confidence.
-        """
+        """See `OnPictures`."""
         result = get_sliced_prediction(
             rgb,
             self.model,
@@ -112,4 +83,4 @@ class Sahi:
         )
         found = [one for one in result.object_prediction_list if one.category.id == 0]
         boxes = [one.bbox.to_xyxy() for one in found]
-        return by_ultralytics.galaxies(boxes, [one.score.value for one in found], rgb.shape[:2])
+        return galaxies(boxes, [one.score.value for one in found], rgb.shape[:2])

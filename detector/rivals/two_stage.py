@@ -17,14 +17,13 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from detector.detections import Detections
-from fieldprep.boxes import CORNER, clip_boxes
-from fieldprep.variants import picture
+from detector.rivals.on_pictures import OnPictures, galaxies
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fieldprep.field import Field
+    from detector.detections import Detections
+    from fieldprep.variants import Picture
 
 # the last blocks of MobileNetV3's stages at strides of 8, 16 and 32 pixels: torchvision's own choice starts at
 # 32, where a galaxy of 8 px leaves nothing
@@ -82,7 +81,7 @@ class _AsItIs(GeneralizedRCNNTransform):
         return image, target
 
 
-class TwoStage:
+class TwoStage(OnPictures):
     """
     A trained Faster R-CNN.
 
@@ -116,30 +115,10 @@ class TwoStage:
         model.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
         return cls(model)
 
-    def detect(self, field: Field) -> Detections:
-        """
-        Galaxies of a field, whole in one pass.
-
-        Parameters
-        ----------
-        field : Field
-            The field.
-
-        Returns
-        -------
-        Detections
-            By falling confidence, down to 0.01.
-        """
-        rgb = picture(field, self.variant)
+    def detect_picture(self, rgb: Picture) -> Detections:
+        """See `OnPictures`: whole, in one pass, down to confidence 0.01."""
         image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(rgb, -1, 0))).float() / 255
         with torch.inference_mode():
             (found,) = self.model([image])
-        return _as_detections(found, field.shape)
-
-
-def _as_detections(found: dict[str, Any], shape: tuple[int, int]) -> Detections:
-    galaxies = found["labels"] == CLASSES.index("galaxy")
-    xyxy = clip_boxes(found["boxes"][galaxies].numpy().astype(np.float64) - CORNER, shape)
-    scores = found["scores"][galaxies].numpy().astype(np.float64)
-    zeros = np.zeros(len(scores), np.int64)
-    return Detections(xyxy, np.clip(scores, 0, 1), zeros, zeros).sorted()
+        galaxy = found["labels"] == CLASSES.index("galaxy")
+        return galaxies(found["boxes"][galaxy].numpy(), found["scores"][galaxy].numpy(), rgb.shape[:2])

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detector.detections import Detections
-from fieldprep.boxes import CORNER, clip_boxes
-from fieldprep.variants import picture
+from detector.rivals.on_pictures import OnPictures, galaxies
 
 # ultralytics reaches for the network and for pip when it sees fit, unless told before it is imported
 os.environ.setdefault("YOLO_OFFLINE", "true")
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from fieldprep.field import Field
+    from detector.detections import Detections
     from fieldprep.variants import Picture
 
 STRIDE = 32
@@ -35,7 +33,7 @@ MOST = 100_000
 
 
 @dataclass
-class UltralyticsPredict:
+class UltralyticsPredict(OnPictures):
     """
     A checkpoint run by ultralytics.
 
@@ -74,36 +72,8 @@ class UltralyticsPredict:
         """
         return cls(YOLO(checkpoint), whole, variant)
 
-    def detect(self, field: Field) -> Detections:
-        """
-        Galaxies of a field.
-
-        Parameters
-        ----------
-        field : Field
-            The field.
-
-        Returns
-        -------
-        Detections
-            By falling confidence.
-        """
-        return self.detect_picture(picture(field, self.variant))
-
     def detect_picture(self, rgb: Picture) -> Detections:
-        """
-        Galaxies in a picture.
-
-        Parameters
-        ----------
-        rgb : 3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
-            The picture.
-
-        Returns
-        -------
-        Detections
-            By falling confidence.
-        """
+        """See `OnPictures`."""
         ny, nx = rgb.shape[:2]
         options: Mapping[str, Any] = {}
         if self.whole:
@@ -113,27 +83,3 @@ class UltralyticsPredict:
         boxes = self.model.predict(bgr, device="cpu", verbose=False, save=False, **options)[0].boxes
         galaxy = boxes.cls.numpy() == 0
         return galaxies(boxes.xyxy.numpy()[galaxy], boxes.conf.numpy()[galaxy], (ny, nx))
-
-
-def galaxies(xyxy: Any, confidence: Any, shape: tuple[int, int]) -> Detections:
-    """
-    Boxes counted from the picture's corner as detections of the one class.
-
-    Parameters
-    ----------
-    xyxy : array_like, shape (N, 4)
-        Boxes.
-    confidence : array_like, shape (N,)
-        Confidences.
-    shape : (ny, nx)
-        Shape of the picture.
-
-    Returns
-    -------
-    Detections
-        By falling confidence.
-    """
-    boxes = clip_boxes(np.asarray(xyxy, np.float64).reshape(-1, 4) - CORNER, shape)
-    scores = np.clip(np.asarray(confidence, np.float64).reshape(-1), 0, 1)
-    zeros = np.zeros(len(scores), np.int64)
-    return Detections(boxes, scores, zeros, zeros).sorted()

@@ -8,9 +8,10 @@ from fieldprep import Field
 torch = pytest.importorskip("torch")
 pytest.importorskip("ultralytics")
 
+from detector.rivals.on_pictures import galaxies  # noqa: E402 -- as below
 from detector.rivals.two_stage import ANCHORS_PX, CLASSES, LEVELS, MOST, TwoStage, network  # noqa: E402 -- needs torch
 from detector.rivals.two_stage_training import _as_torchvision, _fast_on_a_cpu, _rate  # noqa: E402 -- needs torch
-from detector.rivals.ultralytics_predict import UltralyticsPredict, galaxies  # noqa: E402 -- needs ultralytics
+from detector.rivals.ultralytics_predict import UltralyticsPredict  # noqa: E402 -- needs ultralytics
 
 # torch and ultralytics warn of their own affairs
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
