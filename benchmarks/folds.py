@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from fieldprep.catalogues import Sources
 
+    Pictures = dict[str, list[PictureScene]]  # by side, HST and JWST
+
 SHARES = {"real": 0.4, "injected": 0.15, "simulated": 0.22, "space": 0.15, "stars": 0.08}
 OPTIONS: dict[str, Any] = {
     "seed": 2,
@@ -55,7 +57,7 @@ DRAWN = "drawn"  # folder of the network's own boxes
 JUDGED = "recipe"  # the line whose figures are those of what ships
 SHOWN = ("value", "low", "high", "k", "n")
 LIMITS = (20.0, 20.5, 21.0)
-SHORT = 1200  # passes of what is compared with each other
+SHORT = 800  # passes of what is compared with each other
 
 
 @dataclass(frozen=True)
@@ -235,43 +237,52 @@ class Operating:
     threshold: float
 
     @classmethod
-    def chosen_on(cls, scenes: list[Scene]) -> Operating:
-        """Choose on these: Platt's calibration, and the threshold with the best sum of completeness and purity."""
+    def chosen_on(cls, scenes: list[Scene], pictures: Pictures) -> Operating:
+        """Choose on these: Platt's calibration of the fields, and the threshold with the best `goodness`."""
         calibration = fit_calibration(*labelled_confidences(scenes))
-        calibrated = [_with(scene, calibration.apply(scene.detections.confidence)) for scene in scenes]
+        fields = [_with(scene, calibration.apply(scene.detections.confidence)) for scene in scenes]
+        others = {side: [_shown_with(one, calibration.apply) for one in some] for side, some in pictures.items()}
         thresholds = np.arange(0.1, 0.8, 0.02)
-        return cls(calibration, float(max(thresholds, key=lambda t: goodness(calibrated, float(t)))))
+        return cls(calibration, float(max(thresholds, key=lambda t: goodness(fields, others, float(t)))))
 
-    def at_half(self, found: Detections) -> Detections:
-        """Detections whose probability is bent so that this threshold falls on 0.5, and folds can be pooled."""
-        p = self.calibration.apply(found.confidence)
-        return replace(found, confidence=np.interp(p, [0, self.threshold, 1], [0, 0.5, 1]))
+    def at_half(self, confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Probabilities bent so that this threshold falls on 0.5, and folds can be pooled."""
+        return np.interp(self.calibration.apply(confidence), [0, self.threshold, 1], [0, 0.5, 1])
 
 
-def goodness(scenes: list[Scene], threshold: float) -> float:
-    """Completeness and purity at r < 20 and r < 21, summed; less where more than 5 % have nothing under them."""
+def goodness(scenes: list[Scene], pictures: Pictures, threshold: float) -> float:
+    """
+    What the default threshold is chosen by.
+
+    Completeness and purity of the fields at r < 20 and r < 21, recall and purity of HST's and of JWST's pictures,
+    summed; less where more than 5 % of what is found in the fields has nothing under it.
+    """
     scores = score(scenes, threshold, limits=(20, 21), ap=False)
     rows, nothing = scores["limits"].values(), scores["unmatched"]["value"]
-    found = float(np.nansum([row[measure]["value"] for row in rows for measure in ("completeness", "purity")]))
-    return found - WEIGHT_OF_NOTHING * max(0.0, nothing - MOST_OF_NOTHING)
+    shares = [row[measure]["value"] for row in rows for measure in ("completeness", "purity")]
+    for some in pictures.values():
+        row = score_pictures(some, threshold)
+        shares += [row[measure]["value"] for measure in ("recall", "purity")]
+    return float(np.nansum(shares)) - WEIGHT_OF_NOTHING * max(0.0, nothing - MOST_OF_NOTHING)
 
 
 def pooled(data: Path, out: Path, name: str, folds: Sequence[int], *, drawn: bool = False) -> dict[str, Any]:
     """Scores of a line over its folds, each calibrated and cut as serves the others best (its own, if it is alone)."""
     by_fold = {fold: scenes_of(data, out, name, fold, drawn=drawn) for fold in folds}
-    scenes, stars, pictures = [], [], {"HST": [], "JWST": []}
+    shown = {fold: pictures_of(data, out, name, fold) for fold in folds}
+    scenes, stars, pictures = [], [], []
     for fold in folds:
-        others = [scene for k, part in by_fold.items() if k != fold or len(folds) == 1 for scene in part]
-        operating = Operating.chosen_on(others)
-        scenes += [replace(scene, detections=operating.at_half(scene.detections)) for scene in by_fold[fold]]
-        folder = out / "lines" / name / str(fold)
-        m2 = operating.at_half(kept(folder / f"{STARS_ONLY}.npz"))
-        stars.append(int(((m2.confidence >= 0.5) & (m2.centres[:, 0] >= TRAINED_COLUMNS)).sum()))
-        for held in PICTURES[fold]:
-            stem = Path(held).stem
-            reference = read_reference(data / "hst_jwst" / f"{stem}.reference.csv")
-            found = operating.at_half(kept(folder / f"{stem}.npz"))
-            pictures["HST" if held.startswith("hst") else "JWST"].append(PictureScene(found, reference))
+        others = [k for k in folds if k != fold or len(folds) == 1]
+        operating = Operating.chosen_on(
+            [scene for k in others for scene in by_fold[k]], _joined([shown[k] for k in others])
+        )
+        scenes += [_with(scene, operating.at_half(scene.detections.confidence)) for scene in by_fold[fold]]
+        m2 = kept(out / "lines" / name / str(fold) / f"{STARS_ONLY}.npz")
+        galaxies = operating.at_half(m2.confidence) >= 0.5
+        stars.append(int((galaxies & (m2.centres[:, 0] >= TRAINED_COLUMNS)).sum()))
+        pictures.append(
+            {side: [_shown_with(one, operating.at_half) for one in some] for side, some in shown[fold].items()}
+        )
     scores = score(scenes, 0.5, limits=(19.0, *LIMITS), ap=False)
     # average precision asks for no threshold: of the raw confidences
     raw = score([scene for part in by_fold.values() for scene in part], 0.5, limits=(19.0, *LIMITS))
@@ -279,7 +290,7 @@ def pooled(data: Path, out: Path, name: str, folds: Sequence[int], *, drawn: boo
         row |= {measure: raw["limits"][limit][measure] for measure in ("ap50", "ap")}
     scores["m2"] = stars
     scores["astrocv"] = astrocv_scores(scenes, 0.5)
-    scores["pictures"] = {side: score_pictures(part, 0.5) for side, part in pictures.items() if part}
+    scores["pictures"] = {side: score_pictures(part, 0.5) for side, part in _joined(pictures).items()}
     return scores
 
 
@@ -314,6 +325,30 @@ def _pair(row: dict[str, Any] | None, *measures: str) -> str:
 
 def _cell(entry: dict[str, Any]) -> str:
     return f"{entry['value']:.3f} ({entry['low']:.3f}-{entry['high']:.3f})"
+
+
+def pictures_of(data: Path, out: Path, name: str, fold: int) -> Pictures:
+    """Pictures of HST and of JWST that a fold was not trained on, with what was found in them; raw confidences."""
+    found: Pictures = {}
+    for held in PICTURES[fold]:
+        stem = Path(held).stem
+        reference = read_reference(data / "hst_jwst" / f"{stem}.reference.csv")
+        scene = PictureScene(kept(out / "lines" / name / str(fold) / f"{stem}.npz"), reference)
+        found.setdefault("HST" if held.startswith("hst") else "JWST", []).append(scene)
+    return found
+
+
+def _joined(parts: Sequence[Pictures]) -> Pictures:
+    return {
+        side: [one for part in parts for one in part.get(side, [])] for side in sorted({k for p in parts for k in p})
+    }
+
+
+def _shown_with(
+    scene: PictureScene, change: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+) -> PictureScene:
+    found = scene.detections
+    return replace(scene, detections=replace(found, confidence=change(found.confidence)))
 
 
 def _with(scene: Scene, confidence: npt.NDArray[np.float64]) -> Scene:
@@ -368,7 +403,10 @@ def join(out: Path) -> Path:
 def ship(data: Path, out: Path) -> None:
     """Write the network that ships and its card, with what the folds say of the recipe."""
     weights = join(out)
-    operating = Operating.chosen_on([scene for fold in range(ALL) for scene in scenes_of(data, out, JUDGED, fold)])
+    operating = Operating.chosen_on(
+        [scene for fold in range(ALL) for scene in scenes_of(data, out, JUDGED, fold)],
+        _joined([pictures_of(data, out, JUDGED, fold) for fold in range(ALL)]),
+    )
     card = replace(
         Card.beside(weights),
         name="galaxy",
