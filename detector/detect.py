@@ -12,7 +12,7 @@ import numpy.typing as npt
 from detector.calibration import Calibration
 from detector.cards import Card
 from detector.detections import Detections, Flag
-from detector.merging import merge
+from detector.merging import concentric_pairs, merge, most_confident
 from detector.network import Network, load_network
 from detector.tiling import Found, levels, settled, spoken_for
 from fieldprep import resources
@@ -164,6 +164,8 @@ class Detector:
             for one in level.tiles():
                 parts.append(self._in_tile(level, one, view.shape, confidence, len(parts)))
         found = settled(Found.joined(parts))
+        pairs = concentric_pairs(found.xyxy, found.class_id)
+        found = found.select(most_confident(found.xyxy, found.scores, found.class_id, *pairs))
         scores = found.scores if self.calibration is None else self.calibration.apply(found.scores)
         flags = Flag.EDGE * at_edge(found.xyxy, view.shape) + Flag.MASKED * found.masked.astype(np.int64)
         return Detections(found.xyxy, scores, found.class_id, flags, self.card.classes).sorted()

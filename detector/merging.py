@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from fieldprep.boxes import iou_of_pairs
+from fieldprep.boxes import areas, iou_of_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 SAME_OBJECT_IOU = 0.5  # boxes that overlap more are of one object; companions and nested galaxies overlap less
+# so do two boxes about one centre, of a galaxy and of its bright middle; a companion there could not be told apart
+CONCENTRIC_IOU, CONCENTRIC = 0.2, 0.2  # overlap, and distance of the centres in sides of the smaller box
 POINTS_AT_ONCE = 20_000  # whose neighbours are in memory at a time
 
 
@@ -145,6 +147,27 @@ def one_each(xyxy: Floats, scores: Floats, class_id: Integers) -> Integers:
     """
     first, second, _ = overlapping_pairs(xyxy, class_id, SAME_OBJECT_IOU)
     return most_confident(xyxy, scores, class_id, first, second)
+
+
+def concentric_pairs(xyxy: Floats, class_id: Integers) -> tuple[Integers, Integers]:
+    """
+    Pairs of boxes of one class about one centre.
+
+    Parameters
+    ----------
+    xyxy, class_id
+        As of `merge`.
+
+    Returns
+    -------
+    first, second : 1D int64 `~numpy.ndarray`, shape (P,)
+        Indices; each pair once, in no particular order.
+    """
+    first, second, _ = overlapping_pairs(xyxy, class_id, CONCENTRIC_IOU)
+    centres, side = (xyxy[:, :2] + xyxy[:, 2:]) / 2, np.sqrt(areas(xyxy))
+    apart = np.hypot(*(centres[first] - centres[second]).T)
+    near = apart < CONCENTRIC * np.minimum(side[first], side[second])
+    return first[near], second[near]
 
 
 def most_confident(xyxy: Floats, scores: Floats, class_id: Integers, first: Integers, second: Integers) -> Integers:

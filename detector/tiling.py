@@ -4,9 +4,10 @@ How a field too large for one pass is looked at: by overlapping tiles, and coars
 A tile speaks for what is centred in its core; the cores cover the field once, and around its core a tile sees half
 the overlap, as much as half of the largest object that is looked for at that level. Two tiles may place one object on
 either side of their seam, so each also speaks, as a guest, for what is centred out of its core by up to a quarter of
-its box; a guest goes where the owner found something there. Objects larger than the overlap, among them all that a
-tile's edge cuts, are left to the next level, the field averaged down by two, which sees twice as far; the last level is
-looked at in one piece.
+its box; a guest goes where the owner found something there. Objects larger than 128 px, among them all that a tile's
+edge cuts, are left to the next level, the field averaged down by four, which sees four times as far: a network that was
+mostly shown small galaxies knows a large one better where it is small. The last level is no larger than a tile of its
+training.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ Bools = npt.NDArray[np.bool_]
 
 WHOLE_PIXELS = 4_500_000  # fields up to this size (an SDSS frame has 3 million) go through in one pass
 TILE = 2048
-OVERLAP = 512  # as large as the largest galaxies the networks are trained on
+OVERLAP = 512
+STEP = 4  # from one level to the next
+LARGEST_PX = 128  # longer side of a box that is left to no coarser level; docs/detector.md
+LAST_PX = 640  # longer side of the last level, as the tiles that the networks are trained on
 GUEST_REACH = 0.25  # of a box's sides: farther out of a tile's core its centre is not another tile's, placed otherwise
 GUEST_SIZE = 0.75  # of the largest side of the level below: so far two levels may differ on the size of one object
 CUT_SHARE = 0.02  # of a box's sides, and a pixel: nearer to a window's edge it is taken to be cut off there
@@ -53,24 +57,32 @@ class Level:
         By how much.
     tile : int
         Side of its tiles in its own pixels.
+    whole : bool
+        Whether it is looked at in one piece.
     last : bool
-        Whether it is looked at in one piece, so that nothing is too large for it.
+        Whether there is no coarser one, so that nothing is too large for it.
     """
 
     view: View
     scale: int
     tile: int
+    whole: bool
     last: bool
 
     @property
     def overlap(self) -> int:
-        """Overlap of its tiles, and the largest side of a box that is left to no coarser level, in its own pixels."""
+        """Overlap of its tiles."""
         return min(OVERLAP, self.tile // 2)
 
+    @property
+    def largest(self) -> int:
+        """Longer side of a box that is left to no coarser level, in its own pixels."""
+        return min(LARGEST_PX, self.overlap)
+
     def tiles(self) -> list[Tile]:
-        """Tiles of the level, row by row; the last has one."""
+        """Tiles of the level, row by row; one where it is looked at in one piece."""
         shape = self.view.shape
-        return tiles(shape, max(shape), 0) if self.last else tiles(shape, self.tile, self.overlap)
+        return tiles(shape, max(shape), 0) if self.whole else tiles(shape, self.tile, self.overlap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +127,7 @@ class Found:
 
 def levels(view: View, tile: int | None = None) -> Iterator[Level]:
     """
-    Levels of a field, from the finest to the one that is looked at in one piece.
+    Levels of a field, from the finest to the last, which is looked at in one piece.
 
     Parameters
     ----------
@@ -132,11 +144,12 @@ def levels(view: View, tile: int | None = None) -> Iterator[Level]:
     scale = 1
     while True:
         ny, nx = view.shape
-        last = ny * nx <= WHOLE_PIXELS if tile is None else max(ny, nx) <= tile
-        yield Level(view, scale, tile or TILE, last)
+        whole = ny * nx <= WHOLE_PIXELS if tile is None else max(ny, nx) <= tile
+        last = whole and max(ny, nx) <= LAST_PX
+        yield Level(view, scale, tile or TILE, whole, last)
         if last:
             return
-        view, scale = view.binned(2), 2 * scale
+        view, scale = view.binned(STEP), STEP * scale
 
 
 def spoken_for(xyxy: Floats, tile: Tile, level: Level) -> tuple[Bools, Bools]:
@@ -165,8 +178,8 @@ def spoken_for(xyxy: Floats, tile: Tile, level: Level) -> tuple[Bools, Bools]:
     out = np.maximum(np.maximum(low - centres, centres - high), 0)
     owned = ((centres >= low) & (centres < high)).all(axis=1)
     near = (out <= GUEST_REACH * sides).all(axis=1)
-    least = level.overlap / 2 if level.scale > 1 else 0.0
-    fits = np.full(len(xyxy), level.last) | ((longest <= level.overlap) & ~_cut_off(xyxy, tile.window, level))
+    least = level.largest / STEP if level.scale > 1 else 0.0
+    fits = np.full(len(xyxy), level.last) | ((longest <= level.largest) & ~_cut_off(xyxy, tile.window, level))
     return near & fits & (longest >= GUEST_SIZE * least), ~owned | (longest < least)
 
 

@@ -97,8 +97,8 @@ def test_an_object_of_any_size_is_found_once(x, y, w, h):
     rgb[y : y + h, x : x + w] = 200
     (box,) = found_in(rgb, 128).xyxy
     true = np.array([x, y, min(x + w, 640), min(y + h, 600)]) - 0.5
-    # at a level averaged down by 2 ** k, whose tiles' overlap is 64 of its pixels, edges are known to a pixel of it
-    assert np.abs(box - true).max() <= 2 ** max(0, np.ceil(np.log2(max(w, h) / 48)))
+    # at a level averaged down by 4 ** k, which speaks for up to 64 of its pixels, edges are known to a pixel of it
+    assert np.abs(box - true).max() <= 4 ** max(0, np.ceil(np.log(max(w, h) / 48) / np.log(4)))
 
 
 def test_nested_and_overlapping_galaxies_are_both_kept_at_a_seam():
@@ -124,13 +124,21 @@ def test_a_galaxy_of_1500_px_in_a_mosaic_is_found_once():
     assert (expected.xyxy[:, 2] - expected.xyxy[:, 0]).max() > 1300
 
 
-def test_only_fields_over_the_limit_are_looked_at_more_than_once():
-    (one,) = levels(PictureView(np.zeros((1489, 2048, 3), np.uint8), np.zeros((1489, 2048), np.bool_)))
-    assert (one.scale, one.last, one.tiles()[0].window) == (1, True, Window(0, 0, 2048, 1489))
+def blank_view(ny, nx):
+    return PictureView(np.zeros((ny, nx, 3), np.uint8), np.zeros((ny, nx), np.bool_))
+
+
+def test_a_field_is_looked_at_in_one_piece_and_a_fourth_as_large():
+    whole, last = levels(blank_view(1489, 2048))
+    assert (whole.scale, whole.whole, whole.last) == (1, True, False)
+    assert [one.window for one in whole.tiles()] == [Window(0, 0, 2048, 1489)]
+    assert (last.scale, last.view.shape, last.whole, last.last) == (4, (373, 512), True, True)
     side = int(np.sqrt(WHOLE_PIXELS)) + 1
-    first, last = levels(PictureView(np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.bool_)))
-    assert (first.scale, first.tile, first.overlap, first.last) == (1, TILE, OVERLAP, False)
-    assert (last.scale, last.view.shape, last.last) == (2, (-(-side // 2), -(-side // 2)), True)
+    first, last = levels(blank_view(side, side))
+    assert (first.scale, first.tile, first.overlap, first.whole, first.last) == (1, TILE, OVERLAP, False, False)
+    assert (last.scale, last.view.shape, last.last) == (4, (-(-side // 4), -(-side // 4)), True)
+    (only,) = levels(blank_view(480, 640))
+    assert (only.scale, only.whole, only.last) == (1, True, True)
 
 
 def found(*rows):
@@ -178,15 +186,15 @@ def test_what_is_settled_does_not_hang_on_the_order_of_the_tiles(seed, random):
 
 
 def test_a_tile_speaks_for_its_core_and_as_a_guest_for_a_quarter_of_a_box_beyond():
-    first, _ = levels(PictureView(np.zeros((2000, 2300, 3), np.uint8), np.zeros((2000, 2300), np.bool_)))
-    tile = Tile(Window(0, 0, 1256, 2000), Window(0, 0, 1000, 2000))
+    first, _ = levels(blank_view(2000, 2300))
+    tile = Tile(Window(0, 0, 1050, 2000), Window(0, 0, 1000, 2000))
     boxes = [
         (980, 100, 1000, 120),
         (994, 100, 1014, 120),
         (996, 100, 1016, 120),
-        (100, 100, 700, 300),  # larger than the overlap
-        (760, 100, 1255, 300),  # cut off by the window
-        (0, 100, 400, 300),  # cut off by the field
+        (100, 100, 240, 200),  # left to the next level
+        (940, 100, 1049, 200),  # cut off by the window
+        (0, 100, 120, 200),  # cut off by the field
     ]
     kept, guest = spoken_for(np.array(boxes, float), tile, first)
     assert kept.tolist() == [True, True, False, False, False, True]
