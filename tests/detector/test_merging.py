@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.merging import SAME_OBJECT_IOU, merge, one_each, overlapping_pairs
+from detector.merging import SAME_OBJECT_IOU, concentric_pairs, merge, one_each, overlapping_pairs
 from fieldprep.boxes import iou_table
 
 
@@ -130,3 +130,32 @@ def test_two_hundred_thousand_boxes_are_merged_without_a_table_of_each_with_each
     # nearly all are far from each other, so nearly each is found once
     assert 0.95 * n < len(np.unique(kept // copies)) <= len(kept) < 1.05 * n
     assert np.isfinite(moved).all()
+
+
+def test_two_boxes_about_one_centre_are_one_object_and_a_companion_is_not():
+    outer = (100, 100, 140, 140)
+    boxes = np.array(
+        [
+            outer,
+            (108, 108, 132, 132),  # its bright middle: IoU 0.36
+            (117, 108, 141, 132),  # the same size beside the centre
+            (115, 115, 125, 125),  # nested, a sixteenth of it
+        ],
+        float,
+    )
+    zeros = np.zeros(len(boxes), np.int64)
+    first, second = concentric_pairs(boxes, zeros)
+    assert sorted(map(sorted, zip(first.tolist(), second.tolist(), strict=True))) == [[0, 1]]
+    apart = concentric_pairs(boxes, np.arange(len(boxes)))
+    assert len(apart[0]) == 0  # of different classes
+
+
+@given(st.integers(0, 10_000), st.floats(0.3, 30))
+def test_concentric_pairs_do_not_hang_on_scale_or_order(seed, scale):
+    random = np.random.default_rng(seed)
+    centres, sides = random.uniform(0, 60, (40, 2)), random.uniform(8, 40, (40, 2))
+    boxes = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
+    zeros, order = np.zeros(40, np.int64), random.permutation(40)
+    pairs = {frozenset(pair) for pair in zip(*map(np.ndarray.tolist, concentric_pairs(boxes, zeros)), strict=True)}
+    again = concentric_pairs(scale * boxes[order], zeros)
+    assert {frozenset((int(order[i]), int(order[j]))) for i, j in zip(*again, strict=True)} == pairs
