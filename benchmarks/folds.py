@@ -74,7 +74,7 @@ class Line:
 
 
 P2 = str(Path(__file__).with_name("yolo11n-p2"))  # ultralytics takes the size out of the name: yolo11-p2.yaml
-FIRST_KEPT = Path(__file__).with_name("first.npz")  # the first training's weights; remove them to train anew
+KEPT = Path(__file__).with_name("first.npz")  # the first training's weights, beside those of the recipe's folds
 TAUGHT = ("galaxy", "star")
 FIRST: dict[str, Any] = {"passes": 8000, "seed": 1, "one_band": 0.0, "settings": {"scale": 0.2}}
 OTHERS = ("L", "LH", "S", "SH", "Q")
@@ -142,9 +142,9 @@ def first(out: Path) -> None:
     from detector.train import Training, train  # noqa: PLC0415 -- scoring needs no torch
 
     folder = out / "lines" / "first"
-    if FIRST_KEPT.is_file() and not folder.exists():
+    if KEPT.is_file() and not folder.exists():
         (folder / "weights").mkdir(parents=True)
-        _checkpoint(FIRST_KEPT, folder / "weights" / "last.pt")
+        _checkpoint(KEPT, folder / "weights" / "last.pt")
         (folder / "done").touch()
     _once(folder, lambda resume: train([out / "sets" / "first"], folder, Training(**FIRST), resume=resume))
 
@@ -162,7 +162,7 @@ def _checkpoint(kept_weights: Path, path: Path) -> None:
 
 
 def train_line(out: Path, name: str, fold: int) -> None:
-    """Train a line on a fold and export it."""
+    """Train a line on a fold and export it, or take the weights that were kept of it; remove them to train anew."""
     from detector.train import Training, export_with_card, train_and_export  # noqa: PLC0415 -- as above
 
     line, folder = LINES[name], out / "lines" / name / str(fold)
@@ -179,6 +179,11 @@ def train_line(out: Path, name: str, fold: int) -> None:
     else:
         options["network"] = str(first_of_all)
     training = Training(passes=line.passes, shares=tuple(line.shares.values()), **options)
+    weights = KEPT.with_name(f"{name}-{fold}.npz")
+    if weights.is_file() and not (folder / "weights").exists():
+        (folder / "weights").mkdir()
+        _checkpoint(weights, folder / "weights" / "last.pt")
+        _once(folder, lambda _: export_with_card(folder / "weights" / "last.pt", sets, folder, training))
     _once(folder, lambda resume: train_and_export(sets, folder, training, resume=resume))
 
 
