@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from foldsets import ALL, FOLDS, PICTURES, STARS_ONLY, TRAINED_COLUMNS, prepare, sets_folder, simulate, with_truth
+from foldsets import FOLDS, PICTURES, STARS_ONLY, TRAINED_COLUMNS, prepare, sets_folder, simulate, with_truth
 
 from detector import Detections, Detector
 from detector.calibration import Calibration, fit_calibration
@@ -128,11 +128,11 @@ def main() -> None:
         first(out)
     elif arguments.do == "train":
         for line in arguments.line:
-            for fold in arguments.fold or range(ALL):
+            for fold in arguments.fold or range(len(FOLDS)):
                 train_line(out, line, fold)
                 detect_fold(data, out, line, fold)
     elif arguments.do == "score":
-        print(table(data, out, arguments.line, arguments.fold or range(ALL), drawn=arguments.drawn))
+        print(table(data, out, arguments.line, arguments.fold or range(len(FOLDS)), drawn=arguments.drawn))
     else:
         ship(data, out)
 
@@ -142,15 +142,15 @@ def first(out: Path) -> None:
     from detector.train import Training, train  # noqa: PLC0415 -- scoring needs no torch
 
     folder = out / "lines" / "first"
-    if KEPT.is_file() and not folder.exists():
-        (folder / "weights").mkdir(parents=True)
-        _checkpoint(KEPT, folder / "weights" / "last.pt")
-        (folder / "done").touch()
-    _once(folder, lambda resume: train([out / "sets" / "first"], folder, Training(**FIRST), resume=resume))
+    last = folder / "weights" / "last.pt"
+    if KEPT.is_file():
+        _once(folder, lambda _: _checkpoint(KEPT, last))
+    else:
+        _once(folder, lambda resume: train([out / "sets" / "first"], folder, Training(**FIRST), resume=resume))
 
 
-def _checkpoint(kept_weights: Path, path: Path) -> None:
-    """Write a network's kept weights as a checkpoint that ultralytics trains further."""
+def _checkpoint(kept_weights: Path, path: Path) -> Path:
+    """Write a network's kept weights as a checkpoint that ultralytics trains further, and give it."""
     import torch  # noqa: PLC0415 -- as above
     from ultralytics.nn.tasks import DetectionModel  # noqa: PLC0415 -- as above
 
@@ -158,7 +158,9 @@ def _checkpoint(kept_weights: Path, path: Path) -> None:
     content = np.load(kept_weights)
     model.load_state_dict({name: torch.from_numpy(content[name]) for name in content.files})
     model.names = dict(enumerate(TAUGHT))
+    path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"epoch": -1, "model": model.half(), "ema": None, "train_args": {"task": "detect"}}, path)
+    return path
 
 
 def train_line(out: Path, name: str, fold: int) -> None:
@@ -180,11 +182,11 @@ def train_line(out: Path, name: str, fold: int) -> None:
         options["network"] = str(first_of_all)
     training = Training(passes=line.passes, shares=tuple(line.shares.values()), **options)
     weights = KEPT.with_name(f"{name}-{fold}.npz")
-    if weights.is_file() and not (folder / "weights").exists():
-        (folder / "weights").mkdir()
-        _checkpoint(weights, folder / "weights" / "last.pt")
-        _once(folder, lambda _: export_with_card(folder / "weights" / "last.pt", sets, folder, training))
-    _once(folder, lambda resume: train_and_export(sets, folder, training, resume=resume))
+    if weights.is_file():
+        last = folder / "weights" / "last.pt"
+        _once(folder, lambda _: export_with_card(_checkpoint(weights, last), sets, folder, training))
+    else:
+        _once(folder, lambda resume: train_and_export(sets, folder, training, resume=resume))
 
 
 def _once(folder: Path, do: Callable[[bool], Any]) -> None:
@@ -271,16 +273,19 @@ def goodness(scenes: list[Scene], pictures: Pictures, threshold: float) -> float
     return float(np.nansum(shares)) - WEIGHT_OF_NOTHING * max(0.0, nothing - MOST_OF_NOTHING)
 
 
+def operating_on(data: Path, out: Path, name: str, folds: Sequence[int], *, drawn: bool = False) -> Operating:
+    """Calibration and threshold of a line, chosen on what these folds were not trained on."""
+    scenes = [scene for fold in folds for scene in scenes_of(data, out, name, fold, drawn=drawn)]
+    return Operating.chosen_on(scenes, _joined([pictures_of(data, out, name, fold) for fold in folds]))
+
+
 def pooled(data: Path, out: Path, name: str, folds: Sequence[int], *, drawn: bool = False) -> dict[str, Any]:
     """Scores of a line over its folds, each calibrated and cut as serves the others best (its own, if it is alone)."""
     by_fold = {fold: scenes_of(data, out, name, fold, drawn=drawn) for fold in folds}
     shown = {fold: pictures_of(data, out, name, fold) for fold in folds}
     scenes, stars, pictures = [], [], []
     for fold in folds:
-        others = [k for k in folds if k != fold or len(folds) == 1]
-        operating = Operating.chosen_on(
-            [scene for k in others for scene in by_fold[k]], _joined([shown[k] for k in others])
-        )
+        operating = operating_on(data, out, name, [k for k in folds if k != fold] or [fold], drawn=drawn)
         scenes += [_with(scene, operating.at_half(scene.detections.confidence)) for scene in by_fold[fold]]
         m2 = kept(out / "lines" / name / str(fold) / f"{STARS_ONLY}.npz")
         galaxies = operating.at_half(m2.confidence) >= 0.5
@@ -394,7 +399,7 @@ def join(out: Path) -> Path:
 
     folder = out / "lines" / "joined"
     folder.mkdir(parents=True, exist_ok=True)
-    last = [out / "lines" / JUDGED / str(fold) / "weights" / "last.pt" for fold in range(ALL)]
+    last = [out / "lines" / JUDGED / str(fold) / "weights" / "last.pt" for fold in range(len(FOLDS))]
     checkpoints = [torch.load(path, weights_only=False) for path in last]
     networks = [checkpoint["model"].float() for checkpoint in checkpoints]
     of_folds = [network.state_dict() for network in networks]
@@ -408,10 +413,7 @@ def join(out: Path) -> Path:
 def ship(data: Path, out: Path) -> None:
     """Write the network that ships and its card, with what the folds say of the recipe."""
     weights = join(out)
-    operating = Operating.chosen_on(
-        [scene for fold in range(ALL) for scene in scenes_of(data, out, JUDGED, fold)],
-        _joined([pictures_of(data, out, JUDGED, fold) for fold in range(ALL)]),
-    )
+    operating = operating_on(data, out, JUDGED, range(len(FOLDS)))
     card = replace(
         Card.beside(weights),
         name="galaxy",
@@ -419,7 +421,7 @@ def ship(data: Path, out: Path) -> None:
         calibration=operating.calibration.as_card(),
         confidence=round(operating.threshold, 2),
         sha256=sha256(weights),
-        scores=card_scores(pooled(data, out, JUDGED, range(ALL))),
+        scores=card_scores(pooled(data, out, JUDGED, range(len(FOLDS)))),
     )
     card.write(weights.with_suffix(".json"))
     print(f"{weights} and its card: copy them to weights/galaxy.onnx and .json, and write in what it was trained on")

@@ -42,7 +42,6 @@ PICTURES = (
     ("hst_xdf_west.png",),
     ("jwst_rxj2129.jpg", "jwst_sdssj1226_2149.jpg"),
 )
-ALL = len(FOLDS)  # the sets of this number leave nothing out
 STARS_ONLY, TRAINED_COLUMNS = "002583-2-0136", 1024  # M2: its left half is trained on
 ZOOMS = (0.6, 0.8, 1.0)  # of the pictures
 CURVES: dict[str, Callable[[FloatImage], FloatImage]] = {
@@ -106,7 +105,7 @@ def prepare(data: Path, out: Path) -> None:
     with ProcessPoolExecutor(cores()) as pool:
         for job in [pool.submit(_cut, out / "fields" / kind / name, load) for kind, name, load in _fields(data, out)]:
             job.result()
-    for fold in range(ALL + 1):
+    for fold in range(len(FOLDS)):
         for kind in KINDS:
             shutil.rmtree(sets_folder(out, fold) / kind, ignore_errors=True)
             folders = _clusters(out) if kind == "stars" else _folders(out, kind)
@@ -246,7 +245,7 @@ def _clusters(out: Path) -> list[Path]:
 
 def _halves(name: str, kind: str, fold: int) -> list[str]:
     """Which halves of a fold's set a field belongs to."""
-    held = {Path(n).stem for n in (*FOLDS[fold], *PICTURES[fold])} if fold < ALL else set()
+    held = {Path(n).stem for n in (*FOLDS[fold], *PICTURES[fold])}
     of = name[: len(FOLDS[0][0])] if kind == "injected" else name.rsplit("_", 2)[0] if kind == "space" else name
     if of not in held:
         return ["train"]

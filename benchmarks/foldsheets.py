@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from folds import ALL, FOLDS, Operating, scenes_of
+from folds import FOLDS, operating_on, scenes_of
 
 from detector.evaluate import match
 from fieldprep import Field
@@ -37,18 +37,17 @@ def main() -> None:
     parser.add_argument("--line", required=True)
     parser.add_argument("--limit", type=float, default=20.0)
     arguments = parser.parse_args()
-    by_fold = [scenes_of(arguments.data, arguments.out, arguments.line, fold) for fold in range(ALL)]
+    of_line = arguments.data, arguments.out, arguments.line
     sheets: dict[str, list[np.ndarray]] = {"missed": [], "taken": []}
     for fold, names in enumerate(FOLDS):
-        operating = Operating.chosen_on([s for other in range(ALL) if other != fold for s in by_fold[other]])
-        for name, scene in zip(names, by_fold[fold], strict=True):
-            found = operating.at_half(scene.detections)
-            missed, taken = wrong(scene, found.centres[found.confidence >= 0.5], arguments.limit)
+        operating = operating_on(*of_line, [other for other in range(len(FOLDS)) if other != fold])
+        for name, scene in zip(names, scenes_of(*of_line, fold), strict=True):
+            found = scene.detections.select(operating.at_half(scene.detections.confidence) >= 0.5)
+            missed, taken = wrong(scene, found.centres, arguments.limit)
             rgb = picture(Field.read(arguments.data / "sdss" / name), "N")
-            ours = found.xyxy[found.confidence >= 0.5]
             print(f"{name}: {len(missed)} missed, {len(taken)} taken for galaxies")
             for what, places in (("missed", missed), ("taken", taken)):
-                sheets[what] += [stamp(rgb, scene, ours, *place, name) for place in places]
+                sheets[what] += [stamp(rgb, scene, found.xyxy, *place, name) for place in places]
     for what, stamps in sheets.items():
         if stamps:
             filled = [*stamps, *[np.zeros_like(stamps[0])] * (-len(stamps) % ACROSS)]

@@ -2,7 +2,7 @@
 How a field too large for one pass is looked at: by overlapping tiles, and coarser for what is too large for a tile.
 
 A tile speaks for what is centred in its core; the cores cover the field once, and around its core a tile sees half
-the overlap, as much as half of the largest object that is looked for at that level. Two tiles may place one object on
+the overlap, more than half of the largest object that is looked for at that level. Two tiles may place one object on
 either side of their seam, so each also speaks, as a guest, for what is centred out of its core by up to a quarter of
 its box; a guest goes where the owner found something there. Objects larger than 128 px, among them all that a tile's
 edge cuts, are left to the next level, the field averaged down by four, which sees four times as far: a network that was

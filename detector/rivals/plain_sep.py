@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detector.rivals.sep_objects import measure
+from detector.rivals.sep_objects import measured
+from fieldprep.census import extracted
 
 if TYPE_CHECKING:
     from detector.detections import Detections
     from fieldprep.field import Field
 
 DETECT_SIGMA = 1.5
+MESH_PX = 64  # of the background: SEP's own
 EXTENDED = 1.25  # half-light radius over the stars', above which an object is called a galaxy
 KRON_RADII = 1.7  # half the box: the best mean IoU on four SDSS fields (1.2, 1.5, 1.7, 2.0 tried)
 
@@ -35,5 +37,5 @@ def sep_detect(field: Field, band: str | None = None, *, extended: float = EXTEN
         that of an ellipse of 1.7 Kron radii, no side under 8 px.
     """
     name = band or list(field.bands)[len(field.bands) // 2]
-    objects = measure(field.bands[name], sigma=DETECT_SIGMA)
+    objects = measured(extracted(field.bands[name], sigma=DETECT_SIGMA, mesh_px=MESH_PX))
     return objects.detections(objects.half_light > extended * objects.stellar, KRON_RADII, field.shape)

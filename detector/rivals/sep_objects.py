@@ -11,7 +11,7 @@ import sep
 
 from detector.detections import Detections
 from fieldprep.boxes import SEMI_MAJOR, clip_boxes, petrosian_boxes
-from fieldprep.census import THINNEST_PX, WELL_MEASURED, Extracted, extracted
+from fieldprep.census import THINNEST_PX, WELL_MEASURED, Extracted
 from fieldprep.sky import narrowest_quarter
 
 Floats = npt.NDArray[np.float64]
@@ -135,22 +135,14 @@ def ranked(boxes: Floats, brightness: npt.NDArray[Any]) -> Detections:
     return Detections(boxes.astype(np.float64), rank / (len(boxes) + 1), zeros, zeros).sorted()
 
 
-def measure(
-    image: npt.NDArray[np.float32], *, sigma: float, mesh_px: int = 64, contrast: float = 0.005, apart: bool = False
-) -> Objects:
+def measured(seen: Extracted, *, apart: bool = False) -> Objects:
     """
-    Detect and measure.
+    Measure what SEP found.
 
     Parameters
     ----------
-    image : 2D float32 `~numpy.ndarray`, shape (ny, nx)
-        Any unit; NaN where there is no data.
-    sigma : float
-        Threshold of a pixel, in sigma of the sky.
-    mesh_px : int
-        Mesh of the background.
-    contrast : float
-        Least share of the light of a piece that is taken for an object of its own.
+    seen : Extracted
+        As `fieldprep.census.extracted` gives it.
     apart : bool
         Whether each object is measured with its neighbours' pixels masked.
 
@@ -158,11 +150,6 @@ def measure(
     -------
     Objects
     """
-    seen = extracted(image, sigma=sigma, mesh_px=mesh_px, contrast=contrast)
-    return _measured(seen, apart=apart)
-
-
-def _measured(seen: Extracted, *, apart: bool) -> Objects:
     data, rows, missing, n = seen.image, seen.objects, seen.missing, len(seen.objects)
     x, y = rows["x"], rows["y"]
     a, b = (np.maximum(rows[name], THINNEST_PX) for name in ("a", "b"))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from detector.rivals.sep_objects import Objects, measure
+from detector.rivals.sep_objects import Objects, measured
+from fieldprep.census import extracted
 
 if TYPE_CHECKING:
     from detector.detections import Detections
@@ -42,7 +43,8 @@ def tuned_sep_detect(field: Field) -> Detections:
     The fields' catalogues come from a tuned SEP themselves: there this shows agreement, and only simulated
     fields and injections show who is right.
     """
-    objects = measure(_sum(field), sigma=DETECT_SIGMA, mesh_px=MESH_PX, contrast=CONTRAST, apart=True)
+    seen = extracted(_sum(field), sigma=DETECT_SIGMA, mesh_px=MESH_PX, contrast=CONTRAST)
+    objects = measured(seen, apart=True)
     return objects.detections(_galaxies(objects), KRON_RADII, field.shape)
 
 

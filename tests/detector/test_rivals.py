@@ -5,10 +5,11 @@ import sep
 from detector.evaluate import match
 from detector.rivals import sep_detect
 from detector.rivals.segmentation import photutils_detect
-from detector.rivals.sep_objects import measure, ranked
+from detector.rivals.sep_objects import measured, ranked
 from detector.rivals.tuned_sep import tuned_sep_detect
 from fieldprep import Field
 from fieldprep.catalogues import read_catalogue, sources_on_field
+from fieldprep.census import extracted
 
 
 def field_of(image, band="r"):
@@ -118,7 +119,8 @@ def test_a_crowd_that_overflows_seps_defaults_is_detected_all_the_same():
     sep.set_extract_pixstack(1000)  # as if the field had as many pixels over the threshold as M2's
     image = with_objects(noise(), STARS + GALAXIES)
     assert (image > 1.5).sum() > 1000
-    assert len(measure(image.astype(np.float32), sigma=1.5)) >= len(STARS + GALAXIES)
+    seen = extracted(image.astype(np.float32), sigma=1.5, mesh_px=64)
+    assert len(measured(seen)) >= len(STARS + GALAXIES)
 
 
 def test_tuned_sep_drops_what_is_as_bright_as_only_a_saturated_star_is():
