@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ MOST_OF_NOTHING, WEIGHT_OF_NOTHING = 0.05, 4.0  # share of detections with no ob
 DRAWN = "drawn"  # folder of the network's own boxes
 JUDGED = "recipe"  # the line whose figures are those of what ships
 SHOWN = ("value", "low", "high", "k", "n")
+THRESHOLDS = np.arange(0.1, 0.9, 0.02)
 LIMITS = (20.0, 20.5, 21.0)
 SHORT = 800  # passes of what is compared with each other
 
@@ -70,7 +71,7 @@ class Line:
     passes: int = SHORT
     variant: str = "N"  # the picture it is run on
     zoom: float = 1.0  # of the field, for the network
-    scratch: bool = False  # whether it starts from random weights and not from the first training
+    after: str = "first"  # what it goes on from: the first training, the same fold of a line, or nothing at all
 
 
 P2 = str(Path(__file__).with_name("yolo11n-p2"))  # ultralytics takes the size out of the name: yolo11-p2.yaml
@@ -80,9 +81,10 @@ FIRST: dict[str, Any] = {"passes": 8000, "seed": 1, "one_band": 0.0, "settings":
 OTHERS = ("L", "LH", "S", "SH", "Q")
 LINES = {
     "recipe": Line("the recipe", passes=4800),
+    "longer": Line("the recipe, and once more", passes=3200, after="recipe"),
     "simulated": Line("the first training alone, no real field", shares={}, passes=FIRST["passes"]),
     "short": Line("the recipe, short"),
-    "scratch": Line("without the first training on simulated fields", scratch=True),
+    "scratch": Line("without the first training on simulated fields", after=""),
     "real": Line("on real fields alone", {"real": 1.0}),
     "no_injected": Line("without injected galaxies", {"real": 0.47, "simulated": 0.26, "space": 0.18, "stars": 0.09}),
     "no_space": Line(
@@ -97,15 +99,15 @@ LINES = {
     "statistics": Line("statistics of the batches", training={"keep_statistics": False}),
     "zoom": Line("zoomed by up to 30 %", training={"settings": {"scale": 0.3}}),
     "enlarged": Line("tiles and fields enlarged by a half", training={"settings": {"imgsz": 960}}, zoom=1.5),
-    "p2": Line("a fourth scale of stride 4 (P2)", training={"network": P2}, scratch=True),
+    "p2": Line("a fourth scale of stride 4 (P2)", training={"network": P2}, after=""),
     "L": Line(
         "YOLO in L only",
         {"real": 1.0},
         {"variant_weights": {"L": 1.0, **dict.fromkeys(("N", *OTHERS[1:]), 0.0)}, "one_band": 0.0},
         variant="L",
-        scratch=True,
+        after="",
     ),
-    "v3tiny": Line("YOLOv3-tiny, AstroCV's generation", training={"network": "yolov3-tiny"}, scratch=True),
+    "v3tiny": Line("YOLOv3-tiny, AstroCV's generation", training={"network": "yolov3-tiny"}, after=""),
 }
 
 
@@ -175,18 +177,22 @@ def train_line(out: Path, name: str, fold: int) -> None:
         return
     sets = [sets_folder(out, fold) / kind for kind in line.shares]
     options = {**OPTIONS, **line.training, "settings": {**OPTIONS["settings"], **line.training.get("settings", {})}}
-    if line.scratch:
+    if line.after:
+        options["network"] = str(first_of_all if line.after == "first" else _last(out, line.after, fold))
+    else:
         options |= {"keep_statistics": False}
         del options["settings"]["lr0"]
-    else:
-        options["network"] = str(first_of_all)
     training = Training(passes=line.passes, shares=tuple(line.shares.values()), **options)
     weights = KEPT.with_name(f"{name}-{fold}.npz")
     if weights.is_file():
-        last = folder / "weights" / "last.pt"
+        last = _last(out, name, fold)
         _once(folder, lambda _: export_with_card(_checkpoint(weights, last), sets, folder, training))
     else:
         _once(folder, lambda resume: train_and_export(sets, folder, training, resume=resume))
+
+
+def _last(out: Path, name: str, fold: int) -> Path:
+    return out / "lines" / name / str(fold) / "weights" / "last.pt"
 
 
 def _once(folder: Path, do: Callable[[bool], Any]) -> None:
@@ -241,36 +247,47 @@ class Operating:
     """Calibration and threshold, chosen on fields that are not the ones scored."""
 
     calibration: Calibration
+    display: Calibration  # of display pictures
     threshold: float
 
     @classmethod
     def chosen_on(cls, scenes: list[Scene], pictures: Pictures) -> Operating:
-        """Choose on these: Platt's calibration of the fields, and the threshold with the best `goodness`."""
+        """
+        Choose on these: Platt's calibration of the fields, and the thresholds with the best `goodness`.
+
+        A display picture's odds are those of a field times what brings its best threshold to the fields'.
+        """
         calibration = fit_calibration(*labelled_confidences(scenes))
         fields = [_with(scene, calibration.apply(scene.detections.confidence)) for scene in scenes]
         others = {side: [_shown_with(one, calibration.apply) for one in some] for side, some in pictures.items()}
-        thresholds = np.arange(0.1, 0.8, 0.02)
-        return cls(calibration, float(max(thresholds, key=lambda t: goodness(fields, others, float(t)))))
+        best = float(max(THRESHOLDS, key=lambda t: goodness(fields, float(t))))
+        best_shown = float(max(THRESHOLDS, key=lambda t: goodness_of_pictures(others, float(t))))
+        display = calibration.at_odds(best / (1 - best) * (1 - best_shown) / best_shown)
+        return cls(calibration, display, best)
 
-    def at_half(self, confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def at_half(self, confidence: npt.NDArray[np.float64], *, display: bool = False) -> npt.NDArray[np.float64]:
         """Probabilities bent so that this threshold falls on 0.5, and folds can be pooled."""
-        return np.interp(self.calibration.apply(confidence), [0, self.threshold, 1], [0, 0.5, 1])
+        calibration = self.display if display else self.calibration
+        return np.interp(calibration.apply(confidence), [0, self.threshold, 1], [0, 0.5, 1])
 
 
-def goodness(scenes: list[Scene], pictures: Pictures, threshold: float) -> float:
+def goodness(scenes: list[Scene], threshold: float) -> float:
     """
     What the default threshold is chosen by.
 
-    Completeness and purity of the fields at r < 20 and r < 21, recall and purity of HST's and of JWST's pictures,
-    summed; less where more than 5 % of what is found in the fields has nothing under it.
+    Completeness and purity of the fields at r < 20 and r < 21, summed; less where more than 5 % of what is found has
+    nothing under it.
     """
     scores = score(scenes, threshold, limits=(20, 21), ap=False)
     rows, nothing = scores["limits"].values(), scores["unmatched"]["value"]
     shares = [row[measure]["value"] for row in rows for measure in ("completeness", "purity")]
-    for some in pictures.values():
-        row = score_pictures(some, threshold)
-        shares += [row[measure]["value"] for measure in ("recall", "purity")]
     return float(np.nansum(shares)) - WEIGHT_OF_NOTHING * max(0.0, nothing - MOST_OF_NOTHING)
+
+
+def goodness_of_pictures(pictures: Pictures, threshold: float) -> float:
+    """Recall and purity of HST's and of JWST's pictures, summed."""
+    rows = [score_pictures(some, threshold) for some in pictures.values()]
+    return float(np.nansum([row[measure]["value"] for row in rows for measure in ("recall", "purity")]))
 
 
 def operating_on(data: Path, out: Path, name: str, folds: Sequence[int], *, drawn: bool = False) -> Operating:
@@ -290,9 +307,8 @@ def pooled(data: Path, out: Path, name: str, folds: Sequence[int], *, drawn: boo
         m2 = kept(out / "lines" / name / str(fold) / f"{STARS_ONLY}.npz")
         galaxies = operating.at_half(m2.confidence) >= 0.5
         stars.append(int((galaxies & (m2.centres[:, 0] >= TRAINED_COLUMNS)).sum()))
-        pictures.append(
-            {side: [_shown_with(one, operating.at_half) for one in some] for side, some in shown[fold].items()}
-        )
+        at_half = partial(operating.at_half, display=True)
+        pictures.append({side: [_shown_with(one, at_half) for one in some] for side, some in shown[fold].items()})
     scores = score(scenes, 0.5, limits=(19.0, *LIMITS), ap=False)
     # average precision asks for no threshold: of the raw confidences
     raw = score([scene for part in by_fold.values() for scene in part], 0.5, limits=(19.0, *LIMITS))
@@ -399,7 +415,7 @@ def join(out: Path) -> Path:
 
     folder = out / "lines" / "joined"
     folder.mkdir(parents=True, exist_ok=True)
-    last = [out / "lines" / JUDGED / str(fold) / "weights" / "last.pt" for fold in range(len(FOLDS))]
+    last = [_last(out, JUDGED, fold) for fold in range(len(FOLDS))]
     checkpoints = [torch.load(path, weights_only=False) for path in last]
     networks = [checkpoint["model"].float() for checkpoint in checkpoints]
     of_folds = [network.state_dict() for network in networks]
@@ -419,6 +435,7 @@ def ship(data: Path, out: Path) -> None:
         name="galaxy",
         network="yolo11n",
         calibration=operating.calibration.as_card(),
+        display_calibration=operating.display.as_card(),
         confidence=round(operating.threshold, 2),
         sha256=sha256(weights),
         scores=card_scores(pooled(data, out, JUDGED, range(len(FOLDS)))),

@@ -8,7 +8,7 @@ the order of the detections, and with it average precision, stays as it is.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -116,6 +116,13 @@ class Calibration:
         if self.kind == ISOTONIC:
             return np.asarray(np.interp(values, self.probability, self.raw), np.float64)
         return _sigmoid((_logit(values) - self.b) / self.a)
+
+    def at_odds(self, odds: float) -> Self:
+        """Calibration to probabilities of so many times the odds, over 0: of a prior that differs."""
+        if self.kind == PLATT:
+            return replace(self, b=self.b + math.log(odds))
+        knots = [odds * p / (1 - p + odds * p) for p in self.probability]
+        return replace(self, probability=tuple(knots))
 
 
 def fit_calibration(raw: npt.ArrayLike, true: npt.ArrayLike, kind: str = PLATT) -> Calibration:

@@ -40,6 +40,8 @@ class Card:
     calibration : dict, optional
         From raw confidence to probability, as of `detector.calibration.Calibration.as_card`; ``confidence`` is on its
         scale.
+    display_calibration : dict, optional
+        The same for display pictures, where it differs.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Card:
     scores: dict[str, Any] = field(default_factory=dict)
     limits: list[str] = field(default_factory=list)
     calibration: dict[str, Any] | None = None
+    display_calibration: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.stride, int) and self.stride > 0):
@@ -65,7 +68,8 @@ class Card:
             raise ValueError(f"sha256 must have 64 digits, got {self.sha256!r}")
         if not self.classes:
             raise ValueError("classes must not be empty")
-        Calibration.from_card(self.calibration)
+        for display in (False, True):
+            self.calibration_of(display=display)
 
     @classmethod
     def beside(cls, weights: Path) -> Card:
@@ -99,6 +103,10 @@ class Card:
         if found != card.sha256:
             raise InputError(f"{weights}: sha256 {found[:12]}... is not the card's {card.sha256[:12]}...")
         return card
+
+    def calibration_of(self, *, display: bool) -> Calibration | None:
+        """Calibration of the confidences in a field, or in a display picture; None where they are raw."""
+        return Calibration.from_card(self.display_calibration or self.calibration if display else self.calibration)
 
     def write(self, path: Path) -> None:
         """Write the card as JSON to ``path``."""

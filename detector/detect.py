@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from detector.calibration import Calibration
 from detector.cards import Card
 from detector.detections import Detections, Flag
 from detector.merging import concentric_pairs, merge, most_confident
@@ -54,7 +53,6 @@ class Detector:
     def __init__(self, network: Network, card: Card) -> None:
         self.network = network
         self.card = card
-        self.calibration = Calibration.from_card(card.calibration)
         self._input: npt.NDArray[np.float32] = np.zeros((0, 0, 0, 0), np.float32)
 
     @classmethod
@@ -157,8 +155,9 @@ class Detector:
         -------
         Detections
         """
-        if self.calibration is not None:  # what is found is raw until it is given back
-            confidence = max(float(self.calibration.invert(confidence)), LEAST_RAW)
+        calibration = self.card.calibration_of(display=view.display)
+        if calibration is not None:  # what is found is raw until it is given back
+            confidence = max(float(calibration.invert(confidence)), LEAST_RAW)
         parts: list[Found] = []
         for level in levels(view, tile):
             for one in level.tiles():
@@ -166,7 +165,7 @@ class Detector:
         found = settled(Found.joined(parts))
         pairs = concentric_pairs(found.xyxy, found.class_id)
         found = found.select(most_confident(found.xyxy, found.scores, found.class_id, *pairs))
-        scores = found.scores if self.calibration is None else self.calibration.apply(found.scores)
+        scores = found.scores if calibration is None else calibration.apply(found.scores)
         flags = Flag.EDGE * at_edge(found.xyxy, view.shape) + Flag.MASKED * found.masked.astype(np.int64)
         return Detections(found.xyxy, scores, found.class_id, flags, self.card.classes).sorted()
 

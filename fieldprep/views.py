@@ -30,6 +30,10 @@ class View(Protocol):
     def shape(self) -> tuple[int, int]:
         """Rows and columns, (ny, nx)."""
 
+    @property
+    def display(self) -> bool:
+        """Whether it is of a picture made for the eye, and not of measured fluxes."""
+
     def window(self, window: Window, /) -> tuple[Picture, BoolImage]:
         """Picture, shape (h, w, 3), and mask, shape (h, w), of a window."""
 
@@ -58,6 +62,11 @@ class PictureView:
         """Rows and columns, (ny, nx)."""
         return self.mask.shape[0], self.mask.shape[1]
 
+    @property
+    def display(self) -> bool:
+        """False: what it was made of is not known."""
+        return False
+
     def window(self, window: Window) -> tuple[Picture, BoolImage]:
         """Picture and mask of a window."""
         return self.rgb[window.rows, window.columns], self.mask[window.rows, window.columns]
@@ -75,6 +84,11 @@ class FieldView(PictureView):
     variant: str
     bands: Sequence[str] | None
 
+    @property
+    def display(self) -> bool:
+        """Whether the field is a display picture."""
+        return white_of(self.field) is not None
+
     def binned(self, factor: int) -> View:
         """View of the field averaged down."""
         return view_of(self.field.binned(factor), self.variant, bands=self.bands)
@@ -88,6 +102,7 @@ class MosaicView:
     variant: str
     bands: Sequence[str] | None
     stretch: Stretch
+    display: bool
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -133,5 +148,6 @@ def view_of(sky: Sky, variant: str = "N", *, bands: Sequence[str] | None = None)
     if isinstance(sky, Field):
         return FieldView(picture(sky, variant, bands=bands), sky.mask, sky, variant, bands)
     sample, part = sky.sample(), sky.window(middle(sky.shape))
-    stretch = fitted(variant, rgb_flux(sample, bands), white=white_of(part), part=rgb_flux(part, bands))
-    return MosaicView(sky, variant, bands, stretch)
+    white = white_of(part)
+    stretch = fitted(variant, rgb_flux(sample, bands), white=white, part=rgb_flux(part, bands))
+    return MosaicView(sky, variant, bands, stretch, display=white is not None)

@@ -149,7 +149,7 @@ def evaluate_validation(
             )
         ],
         "catalogue": {
-            "pooled": score_in_full(scenes, threshold, calibration=detector.calibration),
+            "pooled": score_in_full(scenes, threshold, calibration=detector.card.calibration_of(display=False)),
             "fields": {name: score(some, threshold) for name, some in fields.items()},
             "positions": {"n": 0},
             "taken": {},

@@ -44,7 +44,12 @@ class _Run:
     taken: dict[str, str] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
     confidence: float = math.nan
-    calibration: Calibration | None = None
+    calibrations: dict[str, Calibration | None] = field(default_factory=dict)
+
+    def calibration_of(self, scenes: Mapping[str, Any]) -> Calibration | None:
+        """The one calibration of all these fields, None where they have none or several."""
+        first, *others = {self.calibrations[name] for name in scenes}
+        return None if others else first
 
 
 def evaluate_run(
@@ -94,7 +99,7 @@ def evaluate_run(
     result: dict[str, Any] = {"truth": truth, "confidence": run.confidence, "without_truth": run.without}
     if run.scenes:
         result["catalogue"] = {
-            **scores_of(run.scenes, run.confidence, run.calibration),
+            **scores_of(run.scenes, run.confidence, run.calibration_of(run.scenes)),
             "positions": _offsets(run.scenes, run.tables, run.confidence),
             "taken": run.taken,
         }
@@ -104,7 +109,7 @@ def evaluate_run(
     if run.pictures:
         scenes = list(run.pictures.values())
         result["pictures"] = {
-            "pooled": score_pictures_in_full(scenes, run.confidence, calibration=run.calibration),
+            "pooled": score_pictures_in_full(scenes, run.confidence, calibration=run.calibration_of(run.pictures)),
             "fields": {name: score_pictures([scene], run.confidence) for name, scene in run.pictures.items()},
         }
     if page:
@@ -126,7 +131,7 @@ def _read_run(out: Path, truth: str, columns: Mapping[str, str], radius: str | N
     for path in sorted((out / "fields").glob("*/all_detections.parquet")):
         name, table = path.parent.name, read_parquet(path)
         run.confidence = float(table.meta["confidence"])
-        run.calibration = Calibration.from_card(table.meta.get("calibration"))
+        run.calibrations[name] = Calibration.from_card(table.meta.get("calibration"))
         found = _truth_file(truth, name, table)
         if found is None:
             run.without.append(name)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fieldprep.mosaic import Sky
+    from fieldprep.views import View
     from fullfield.sources import Source
 
 ZOOMS = (0.25, 4.0)  # the least and the largest that can be asked for
@@ -235,7 +236,7 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
             view=view,
         )
     with _timed("measure", outcome):
-        table = catalogue_table(field_, detections, _meta(source, request, field_))
+        table = catalogue_table(field_, detections, _meta(source, request, field_, view))
         catalogue = table[table["confidence"] >= request.confidence]
     with _timed("write", outcome):
         results = out / "fields" / source.name
@@ -268,8 +269,9 @@ def frames_folder(source: Source, root: Path) -> Path:
     return root / survey / f"{source.remote.name}-{digest[:8]}"
 
 
-def _meta(source: Source, request: Request, field_: Sky) -> dict[str, Any]:
+def _meta(source: Source, request: Request, field_: Sky, view: View) -> dict[str, Any]:
     ny, nx = field_.shape
+    calibration = loaded_detector(request.detector).card.calibration_of(display=view.display)
     header = {} if field_.wcs is None else dict(field_.wcs.to_header(relax=True))
     return {
         "source": source.key,
@@ -282,7 +284,7 @@ def _meta(source: Source, request: Request, field_: Sky) -> dict[str, Any]:
         "notes": field_.notes,
         "detector": request.detector,
         "detector_sha256": request.detector_sha256,
-        "calibration": loaded_detector(request.detector).card.calibration,
+        "calibration": None if calibration is None else calibration.as_card(),
         "variant": ",".join(request.variants),
         "zooms": list(request.zooms),
         "confidence": request.confidence,

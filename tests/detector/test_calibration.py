@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from detector.calibration import Calibration, fit_calibration, reliability
 from detector.cards import Card
+from fieldprep import Field
 from fieldprep.errors import InputError
 
 PLATT = Calibration("platt", a=1.7, b=-0.4)
@@ -169,3 +170,26 @@ def test_the_least_confidence_asked_for_is_a_calibrated_one(as_detector):
     assert len(plain.detect_picture(*picture)) == 0
     assert len(detector.detect_picture(*picture)) == 1
     assert len(detector.detect_picture(*picture, confidence=0.5)) == 0
+
+
+@pytest.mark.parametrize("calibration", [PLATT, ISOTONIC], ids=lambda c: c.kind)
+@pytest.mark.parametrize("odds", [0.25, 1.0, 3.0])
+def test_odds_are_multiplied_and_order_kept(calibration, odds):
+    raw = np.asarray(calibration.raw) if calibration.kind == "isotonic" else np.linspace(0.01, 0.99, 9)
+    before, after = calibration.apply(raw)[1:-1], calibration.at_odds(odds).apply(raw)[1:-1]
+    assert after / (1 - after) == pytest.approx(odds * before / (1 - before))
+    assert calibration.at_odds(odds).invert(after) == pytest.approx(raw[1:-1])
+
+
+def test_a_display_picture_has_its_own_calibration(as_detector):
+    output = head((20, 30, 8, 8, 0.5), (60, 30, 8, 8, 0.2))
+    plain = as_detector(lambda _: output)
+    flux = np.random.default_rng(1).normal(60, 8, (64, 96)).round().astype(np.float32)
+    shown = Field("shown", {"gray": flux}, np.zeros(flux.shape, np.bool_))
+    measured = replace(shown, bands={"r": flux})
+    card = replace(plain.card, calibration=PLATT.as_card(), display_calibration=PLATT.at_odds(0.5).as_card())
+    detector = type(plain)(plain.network, card)
+    odds = [(c / (1 - c)) for c in (detector.detect(field).confidence for field in (shown, measured))]
+    assert odds[0] == pytest.approx(odds[1] / 2)
+    alike = type(plain)(plain.network, replace(card, display_calibration=None))
+    assert alike.detect(shown).confidence == pytest.approx(detector.detect(measured).confidence)

@@ -64,6 +64,8 @@ def test_a_card_without_weights_is_refused(weights):
         {"stride": "32"},
         {"confidence": "high"},
         {"classes": []},
+        {"calibration": {"kind": "platt"}},
+        {"display_calibration": {"kind": "unheard of"}},
     ],
 )
 def test_a_malformed_card_is_refused_in_one_line(weights, change):

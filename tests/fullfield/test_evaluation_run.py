@@ -240,6 +240,15 @@ def test_confidences_before_the_cards_calibration_are_told_beside_those_given(wr
     assert "before the card's calibration" in as_text(result)
 
 
+def test_fields_of_several_calibrations_have_no_one_curve_before(write_run, tmp_path):
+    TRUTH.to_csv(tmp_path / "truth.csv", index=False)
+    out = write_run({"a": ("/none/a.fits", *FOUND)}, wcs=False, calibration={"kind": "platt", "a": 2.0, "b": 0.5})
+    write_run({"b": ("/none/b.fits", *FOUND)}, wcs=False, calibration={"kind": "platt", "a": 2.0, "b": 0.1})
+    told = evaluate_run(out, f"{tmp_path}/truth.csv")["catalogue"]["pooled"]["reliability"]
+    assert told["given"]["n"] == 8
+    assert "raw" not in told
+
+
 def test_an_empty_catalogue_beside_a_field_says_that_nothing_is_there(write_run, tmp_path):
     (tmp_path / "sky/bare").mkdir(parents=True)
     TRUTH[:0].to_csv(tmp_path / "sky/bare/catalogue.csv", index=False)
