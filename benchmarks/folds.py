@@ -25,13 +25,14 @@ from foldsets import FOLDS, PICTURES, STARS_ONLY, TRAINED_COLUMNS, prepare, sets
 
 from detector import Detections, Detector
 from detector.calibration import Calibration, fit_calibration
-from detector.cards import Card, sha256
+from detector.cards import Card
 from detector.evaluate import Scene, labelled_confidences, score
 from detector.evaluate.scores import astrocv_scores
 from detector.instruments import detect_at_scale
 from detector.outlines import outlined
 from detector.pictures import PictureScene, read_reference, score_pictures
 from fieldprep import Field
+from fieldprep.cards import sha256
 from fieldprep.scale import zoom_factor
 
 if TYPE_CHECKING:

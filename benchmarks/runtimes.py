@@ -26,14 +26,14 @@ import openvino
 
 from detector import Detector
 from detector.cards import Card
-from detector.detect import weights_path
 from detector.evaluate import Scene, score
 from detector.instruments import detect_at_scale
-from detector.network import load_network
 from detector.rivals import sep_detect
 from fieldprep import Field
 from fieldprep.catalogues import read_catalogue, sources_on_field
 from fieldprep.cores import cores
+from fieldprep.network import load_network
+from fieldprep.resources import weights_path
 from fieldprep.tiles import windows
 from fieldprep.variants import picture
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from detector.network import Network
+    from fieldprep.network import Network
 
     Batch = npt.NDArray[np.float32]
 

@@ -38,10 +38,11 @@ from training_sets_scores import (
 )
 
 from detector import Detections, Detector
-from detector.cards import Card, sha256
+from detector.cards import Card
 from detector.detect import FLOOR
-from detector.network import load_network
 from fieldprep import Field
+from fieldprep.cards import sha256
+from fieldprep.network import load_network
 from fieldprep.training.recipes import RECIPES, S1_SHARE, Recipe
 from fieldprep.training.records import replace_folder
 from fieldprep.training.splits import drawn_part

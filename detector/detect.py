@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,14 +11,15 @@ import numpy.typing as npt
 from detector.cards import Card
 from detector.detections import Detections, Flag
 from detector.merging import concentric_pairs, merge, most_confident
-from detector.network import Network, load_network
 from detector.tiling import Found, levels, settled, spoken_for
 from fieldprep import resources
 from fieldprep.boxes import CORNER, areas, clip_boxes
+from fieldprep.network import Network, load_network
 from fieldprep.views import PictureView, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from detector.tiling import Level
     from fieldprep.field import BoolImage
@@ -45,7 +45,7 @@ class Detector:
     Parameters
     ----------
     network : Network
-        The network, as `detector.network.load_network` gives it.
+        The network, as `fieldprep.network.load_network` gives it.
     card : Card
         Its card.
     """
@@ -65,7 +65,7 @@ class Detector:
         name : str or path
             Name of shipped weights, or the path of an ``.onnx`` with its card beside it.
         runtime : {'openvino', 'onnxruntime'}, optional
-            See `detector.network.load_network`.
+            See `fieldprep.network.load_network`.
 
         Returns
         -------
@@ -76,7 +76,7 @@ class Detector:
         fieldprep.errors.InputError
             If there are no such weights, or file and card do not belong together.
         """
-        path = weights_path(name)
+        path = resources.weights_path(name)
         card = Card.beside(path)
         return cls(load_network(path, runtime=runtime), card)
 
@@ -199,27 +199,6 @@ class Detector:
         self._input[..., nx:] = 0
         np.multiply(np.moveaxis(rgb, -1, 0), np.float32(1 / 255), out=self._input[0, :, :ny, :nx])
         return self._input
-
-
-def weights_path(name: str | Path) -> Path:
-    """
-    Path of weights by a shipped name or by a path.
-
-    Parameters
-    ----------
-    name : str or path
-        What ends in ``.onnx`` is a path.
-
-    Returns
-    -------
-    path
-
-    Raises
-    ------
-    fieldprep.errors.InputError
-        If there are no shipped weights of that name.
-    """
-    return Path(name) if str(name).endswith(".onnx") else resources.find("weights", f"{name}.onnx")
 
 
 def decode(

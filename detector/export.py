@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from ultralytics import YOLO
 
-from detector.network import load_network
+from fieldprep.network import load_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

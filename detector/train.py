@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.cards import Card, sha256
+from detector.cards import Card
+from fieldprep.cards import sha256
 from fieldprep.errors import InputError, UsageError, one_line
 
 # ultralytics reaches for the network and for pip when it sees fit, unless told before it is imported

@@ -59,6 +59,27 @@ def find(folder: str, name: str) -> Path:
         raise InputError(f"{name}: cannot be fetched from {mirror} ({one_line(error)})") from error
 
 
+def weights_path(name: str | Path) -> Path:
+    """
+    Path of weights by a shipped name or by a path.
+
+    Parameters
+    ----------
+    name : str or path
+        What ends in ``.onnx`` is a path.
+
+    Returns
+    -------
+    path
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If there are no shipped weights of that name.
+    """
+    return Path(name) if str(name).endswith(".onnx") else find("weights", f"{name}.onnx")
+
+
 def names(folder: str, ending: str = "") -> list[str]:
     """
     Resources that are at hand without a download.

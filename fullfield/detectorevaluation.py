@@ -14,11 +14,12 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from detector.cards import Card
-from detector.detect import FLOOR, weights_path
+from detector.detect import FLOOR
 from detector.evaluate import Scene, score, score_in_full
 from fieldprep.boxes import SEMI_MAJOR, clip_boxes, read_coco
 from fieldprep.catalogues import NO_COLUMNS, Sources
 from fieldprep.errors import InputError, one_line
+from fieldprep.resources import weights_path
 from fieldprep.training.records import OBJECTS_FILE
 from fieldprep.training.splits import VALIDATION
 from fullfield.batch import run

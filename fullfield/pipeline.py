@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from detector.cards import Card
-from detector.detect import Detector, weights_path
+from detector.detect import Detector
 from detector.fusion import detect_fused
 from fieldprep.errors import InputError, OutputError, UsageError
 from fieldprep.picturefile import is_picture
+from fieldprep.resources import weights_path
 from fieldprep.surveys.download import cache_folder
 from fieldprep.variants import VARIANTS
 from fieldprep.views import view_of

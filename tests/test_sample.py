@@ -5,9 +5,9 @@ import pytest
 from astropy.table import Table
 
 from detector import Detector
-from detector.cards import sha256
 from detector.evaluate import Scene, score
 from fieldprep import Field, resources
+from fieldprep.cards import sha256
 from fieldprep.catalogues import read_catalogue, sources_on_field
 
 

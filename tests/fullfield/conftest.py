@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.cards import sha256
+from fieldprep.cards import sha256
 from fullfield import cli as command_line
 from fullfield.pipeline import Request
 

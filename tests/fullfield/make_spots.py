@@ -9,7 +9,8 @@ from pathlib import Path
 
 from onnx import TensorProto, checker, helper, save
 
-from detector.cards import Card, sha256
+from detector.cards import Card
+from fieldprep.cards import sha256
 
 HERE = Path(__file__).resolve().parent
 

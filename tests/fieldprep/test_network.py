@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from detector import network
-from detector.detect import weights_path
-from detector.network import load_network
+from fieldprep import network
 from fieldprep.errors import InputError, UsageError
+from fieldprep.network import load_network
+from fieldprep.resources import weights_path
 from fieldprep.variants import picture
 
 

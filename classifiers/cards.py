@@ -1,0 +1,68 @@
+"""The card of a classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from classifiers.preparing import Preparation
+from fieldprep.cards import WeightsCard
+
+ACTIVATIONS = ("softmax", "sigmoid")
+
+
+@dataclass(frozen=True)
+class Card(WeightsCard):
+    """
+    Card of a trained classifier, ``NAME.json`` beside ``NAME.onnx``.
+
+    Parameters
+    ----------
+    name, task, network, classes, sha256, licence, training, scores, limits
+        As of `fieldprep.cards.WeightsCard`.
+    stamps : dict
+        How stamps are prepared, the parameters of `classifiers.preparing.Preparation`.
+    activation : {'softmax', 'sigmoid'}
+        From logits to probabilities; those of a sigmoid are brought to a sum of 1.
+    temperature : float
+        Logits are divided by it first, so that probabilities are as often right as they say; fitted on validation
+        stamps only.
+    cut : dict
+        How its stamps are cut out of a field, the parameters of `classifiers.cutting.Cut`; empty where they cannot be.
+    threshold : dict
+        ``class``, ``probability`` and what it was chosen for, where one was.
+    """
+
+    TUPLES: ClassVar[tuple[str, ...]] = ("classes",)
+
+    name: str
+    task: str
+    network: str
+    classes: tuple[str, ...]
+    stamps: dict[str, Any]
+    sha256: str
+    activation: str = "softmax"
+    temperature: float = 1.0
+    cut: dict[str, Any] = field(default_factory=dict)
+    threshold: dict[str, Any] = field(default_factory=dict)
+    licence: str = "AGPL-3.0-or-later"
+    training: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    limits: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+        if not (isinstance(self.temperature, int | float) and self.temperature > 0):
+            raise ValueError(f"temperature must be over 0, got {self.temperature!r}")
+        _ = self.preparation
+
+    @property
+    def preparation(self) -> Preparation:
+        """How stamps are prepared."""
+        return Preparation(**{**self.stamps, "scaling": tuple(self.stamps["scaling"])})
+
+    def what(self) -> str:
+        """What it is, in a line."""
+        return f"{super().what()}, stamps of {self.stamps['size']} px, {self.stamps['channels']} channels"

@@ -1,0 +1,147 @@
+"""Stamps to classes: a trained classifier, run from its ONNX file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classifiers.cards import Card
+from fieldprep import resources
+from fieldprep.network import load_network
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fieldprep.network import Network
+
+Floats = npt.NDArray[np.float64]
+Stamps = npt.NDArray[Any]
+
+AT_ONCE = 64  # stamps in a batch; the last one is filled up, so that the network is compiled once
+
+
+class Classifier:
+    """
+    A trained classifier.
+
+    Parameters
+    ----------
+    network : Network
+        The network, as `fieldprep.network.load_network` gives it: logits, shape (N, K), or (N, M, K) of M networks.
+    card : Card
+        Its card.
+    """
+
+    def __init__(self, network: Network, card: Card) -> None:
+        self.network = network
+        self.card = card
+
+    @classmethod
+    def load(cls, name: str | Path, *, runtime: str | None = None) -> Classifier:
+        """
+        Load a classifier by name or path.
+
+        Parameters
+        ----------
+        name : str or path
+            Name of shipped weights, or the path of an ``.onnx`` with its card beside it.
+        runtime : {'openvino', 'onnxruntime'}, optional
+            See `fieldprep.network.load_network`.
+
+        Returns
+        -------
+        Classifier
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            If there are no such weights, file and card do not belong together, or they are no classifier's.
+        """
+        path = resources.weights_path(name)
+        card = Card.beside(path)
+        return cls(load_network(path, runtime=runtime, precision="f32"), card)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by index."""
+        return self.card.classes
+
+    def predict(self, stamps: Stamps | Sequence[Stamps]) -> Floats:
+        """
+        Probability of each class.
+
+        Parameters
+        ----------
+        stamps : 4D `~numpy.ndarray`, shape (N, ny, nx, C), or sequence of N 3D `~numpy.ndarray`
+            Stamps of any size, which are brought to the card's, not cropped; NaN where there are no data.
+
+        Returns
+        -------
+        2D float64 `~numpy.ndarray`, shape (N, K)
+            Rows sum to 1; the mean of its networks, where there are several.
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            If a stamp has another number of channels than the card says, or no finite pixel.
+        """
+        return np.asarray(self.votes(stamps).mean(axis=1))
+
+    def votes(self, stamps: Stamps | Sequence[Stamps]) -> Floats:
+        """
+        Probability of each class by each of its networks; how far they are apart is how unsure they are.
+
+        Parameters
+        ----------
+        stamps
+            As of `predict`.
+
+        Returns
+        -------
+        3D float64 `~numpy.ndarray`, shape (N, M, K)
+            M = 1 for one network.
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            As of `predict`.
+        """
+        prepare = self.card.preparation
+        n, parts = len(stamps), []
+        for start in range(0, n, AT_ONCE):
+            some = prepare(stamps[start : start + AT_ONCE])
+            batch = np.zeros((AT_ONCE, *some.shape[1:]), np.float32)
+            batch[: len(some)] = some
+            parts.append(self.network(batch)[: len(some)])
+        if not parts:
+            return np.zeros((0, 1, len(self.classes)))
+        logits = np.concatenate(parts).astype(np.float64)
+        return probabilities(logits.reshape(n, -1, len(self.classes)), self.card.activation, self.card.temperature)
+
+
+def probabilities(logits: Floats, activation: str, temperature: float = 1.0) -> Floats:
+    """
+    Probabilities of logits.
+
+    Parameters
+    ----------
+    logits : float64 `~numpy.ndarray`, shape (..., K)
+        Logits.
+    activation : {'softmax', 'sigmoid'}
+        Which way; sigmoids are brought to a sum of 1.
+    temperature : float
+        What logits are divided by first.
+
+    Returns
+    -------
+    float64 `~numpy.ndarray`, shape (..., K)
+    """
+    scaled = logits / temperature
+    if activation == "sigmoid":
+        each = 0.5 * (1 + np.tanh(scaled / 2)) + np.finfo(np.float64).tiny
+        return np.asarray(each / each.sum(axis=-1, keepdims=True))
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))

@@ -1,0 +1,222 @@
+"""
+Networks by name: those of the papers, layer by layer, a small one of our own, and timm's.
+
+Every network takes (N, inputs, size, size) and gives logits (N, K). Needs the train extra.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+from torch import nn
+
+from fieldprep.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TIMM = "timm:"
+
+
+def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool = False) -> nn.Module:
+    """
+    Build a network with random weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `NETWORKS`, or ``timm:`` and a name of timm's.
+    inputs : int
+        Channels of its input.
+    size : int
+        Side of its input in pixels.
+    classes : int
+        How many logits it gives.
+    pretrained : bool
+        timm's networks only: start from the weights that timm fetches from its hub.
+
+    Returns
+    -------
+    Module
+
+    Raises
+    ------
+    fieldprep.errors.UsageError
+        If there is no such network, its weights cannot be fetched, or the size is too small for its layers.
+    """
+    if name.startswith(TIMM):
+        return _of_timm(name.removeprefix(TIMM), inputs, classes, pretrained=pretrained)
+    if name not in NETWORKS:
+        raise UsageError(f"unknown network {name!r}: it is one of {', '.join(NETWORKS)}, or timm:NAME")
+    if pretrained:
+        raise UsageError(f"network {name}: only timm's networks come trained")
+    try:
+        network = NETWORKS[name](inputs, size, classes)
+        network.eval()(torch.zeros(1, inputs, size, size))
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"network {name}: stamps of {size} px are too small for its layers") from error
+    return network.train()
+
+
+def _of_timm(name: str, inputs: int, classes: int, *, pretrained: bool) -> nn.Module:
+    if not timm.is_model(name):
+        raise UsageError(f"timm has no network {name!r} (timm.list_models() names them)")
+    try:
+        return timm.create_model(name, pretrained=pretrained, in_chans=inputs, num_classes=classes)
+    except Exception as error:
+        raise UsageError(f"timm:{name}: cannot be made ({error})") from error
+
+
+def negm(inputs: int, size: int, classes: int, *, dropout: tuple[float, float] = (0.0, 0.0)) -> nn.Module:
+    """
+    Negm's network: three convolutions of 3 x 3 that keep the size, each halved by a pooling, and a layer of 128.
+
+    Parameters
+    ----------
+    inputs, size, classes : int
+        As of `build`; 3, 69 and 2 in the paper.
+    dropout : (float, float)
+        After each pooling, and after the dense layer; none in the initial network.
+
+    Returns
+    -------
+    Module
+
+    References
+    ----------
+    Negm 2021, figshare.13720948, section 3.2 (1,420,738 parameters); with dropout, section 3.3, its layers as in table
+    II of the ConvNet for Galaxy10 DECaLS. The shares dropped are not given: 0.25 and 0.5 are taken.
+    """
+    layers: list[nn.Module] = []
+    channels = inputs
+    for filters in (32, 64, 128):
+        layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+        layers += [nn.Dropout(dropout[0])] if dropout[0] else []
+        channels, size = filters, -(-size // 2)
+    layers += [nn.Flatten(), nn.Linear(channels * size * size, 128), nn.ReLU()]
+    layers += [nn.Dropout(dropout[1])] if dropout[1] else []
+    return nn.Sequential(*layers, nn.Linear(128, classes))
+
+
+def negm_refined(inputs: int, size: int, classes: int) -> nn.Module:
+    """Negm's refined network: `negm` with dropout."""
+    return negm(inputs, size, classes, dropout=(0.25, 0.5))
+
+
+def kim_brunner(inputs: int, size: int, classes: int) -> nn.Module:
+    """
+    Kim & Brunner's star/galaxy network: 2, 3 and 3 convolutions, halved after each group, and two layers of 2048.
+
+    Parameters
+    ----------
+    inputs, size, classes : int
+        As of `build`; 5, 44 and 2 in the paper.
+
+    Returns
+    -------
+    Module
+
+    References
+    ----------
+    Kim & Brunner 2017, MNRAS 464, 4463, table 2 (leaky rectifiers of 0.01, dropout of one half before each dense
+    layer), as in table III of the ConvNet for Galaxy10 DECaLS.
+    """
+    layers: list[nn.Module] = []
+    channels, side = inputs, size
+    for group in (((32, 5, 0), (32, 3, 1)), ((64, 3, 1),) * 3, ((128, 3, 1),) * 3):
+        for filters, kernel, padding in group:
+            layers += [nn.Conv2d(channels, filters, kernel, padding=padding), nn.LeakyReLU(0.01)]
+            channels, side = filters, side + 2 * padding - kernel + 1
+        layers.append(nn.MaxPool2d(2))
+        side //= 2
+    if side < 1:
+        raise ValueError(f"size must leave a pixel after three poolings, got {size}")
+    layers.append(nn.Flatten())
+    width = channels * side * side
+    for _ in range(2):
+        layers += [nn.Dropout(0.5), nn.Linear(width, 2048), nn.LeakyReLU(0.01)]
+        width = 2048
+    return nn.Sequential(*layers, nn.Linear(width, classes))
+
+
+class _Residual(nn.Module):
+    """Two convolutions with batch normalisation around a shortcut, the first of them with this stride."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.SiLU(),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        same = stride == 1 and inputs == outputs
+        self.shortcut: nn.Module = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        self.after = nn.SiLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.after(self.body(x) + self.shortcut(x))
+        return out
+
+
+class Compact(nn.Module):
+    """
+    A small residual network: three stages of 24, 48 and 96 filters, and both the mean and the largest of the last.
+
+    Parameters
+    ----------
+    inputs, classes : int
+        As of `build`.
+    filters : tuple of int
+        Of each stage; each after the first halves the size.
+    dropout : float
+        Before the last layer.
+    """
+
+    def __init__(
+        self, inputs: int, classes: int, filters: tuple[int, ...] = (24, 48, 96), dropout: float = 0.3
+    ) -> None:
+        super().__init__()
+        first = filters[0]
+        layers: list[nn.Module] = [nn.Conv2d(inputs, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.SiLU()]
+        channels = first
+        for outputs in filters:
+            layers.append(_Residual(channels, outputs, 2))
+            channels = outputs
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * channels, classes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits, shape (N, K), of inputs of any size over 8 px."""
+        seen = self.features(x)
+        both = torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], dim=1)
+        logits: torch.Tensor = self.head(both)
+        return logits
+
+
+def compact(inputs: int, size: int, classes: int) -> nn.Module:
+    """Our small network, `Compact`; it takes any size of 8 px and over."""
+    if size < 8:
+        raise ValueError(f"size must be 8 or more, got {size}")
+    return Compact(inputs, classes)
+
+
+NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "negm": negm,
+    "negm_refined": negm_refined,
+    "kim_brunner": kim_brunner,
+    "compact": compact,
+}
+
+
+def parameters(network: nn.Module) -> int:
+    """How many weights of a network are trained."""
+    return sum(weights.numel() for weights in network.parameters() if weights.requires_grad)
+
+
+def first_convolution(network: Any) -> nn.Conv2d:
+    """The layer that sees the stamps themselves."""
+    return next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))

@@ -1,0 +1,171 @@
+"""
+From stamps as they come to what a network takes: holes filled, values scaled, resized, never cropped.
+
+The same code serves training and use, so a network is run on what it was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fieldprep.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FloatArray = npt.NDArray[np.float32]
+Stamps = npt.NDArray[Any]
+
+UNIT, NOISE, PEAK = "unit", "noise", "peak"
+SCALINGS = (UNIT, NOISE, PEAK)
+RING = 8  # the sky is that of the outermost eighth of a stamp's side
+LEAST_NOISE = 1e-3  # of the highest value over the sky: a picture cut off at black has no noise
+SOFTENING = 3.0  # sigma up to which the arcsinh is linear
+AT_ONCE = 512  # stamps
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """
+    How stamps become a network's input.
+
+    Parameters
+    ----------
+    size : int
+        Side of the input in pixels.
+    channels : int
+        Channels of a stamp.
+    gray : bool
+        Whether a stamp of one channel will do too; it is repeated.
+    scaling : tuple of {'unit', 'noise', 'peak'}
+        What is made of each channel, in this order; each adds as many channels to the input.
+
+        unit: 8- and 16-bit values as shares of their highest, floats as they are.
+        noise: arcsinh of the signal over three times the noise, both told from the outermost eighth of the stamp, over
+        three; the unit and the zero point of a stamp do not matter.
+        peak: the signal over its own largest absolute value in the middle half of the stamp, which leaves nothing but
+        the shape.
+    """
+
+    size: int
+    channels: int
+    gray: bool = False
+    scaling: tuple[str, ...] = (NOISE,)
+
+    def __post_init__(self) -> None:
+        for name in ("size", "channels"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value > 0):
+                raise ValueError(f"{name} must be a whole number over 0, got {value!r}")
+        unknown = [name for name in self.scaling if name not in SCALINGS]
+        if unknown or not self.scaling:
+            raise ValueError(f"scaling must be of {', '.join(SCALINGS)}, got {self.scaling!r}")
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the network's input."""
+        return self.channels * len(self.scaling)
+
+    def __call__(self, stamps: Stamps | Sequence[Stamps]) -> FloatArray:
+        """
+        Prepare stamps.
+
+        Parameters
+        ----------
+        stamps : 4D `~numpy.ndarray`, shape (N, ny, nx, C), or sequence of N 3D `~numpy.ndarray`
+            Stamps in any numeric type; those of a sequence may differ in shape. NaN is where there are no data: it is
+            filled with the sky.
+
+        Returns
+        -------
+        4D float32 `~numpy.ndarray`, shape (N, inputs, size, size)
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            If a stamp has another number of channels, or no finite pixel.
+        """
+        prepared = np.zeros((len(stamps), self.inputs, self.size, self.size), np.float32)
+        if isinstance(stamps, np.ndarray) and stamps.dtype != object:
+            for start in range(0, len(stamps), AT_ONCE):
+                chunk = slice(start, start + AT_ONCE)
+                prepared[chunk] = self._alike(stamps[chunk], start)
+        else:
+            for i, stamp in enumerate(stamps):
+                prepared[i] = self._alike(np.asarray(stamp)[None], i)[0]
+        return prepared
+
+    def _alike(self, stamps: Stamps, first: int) -> FloatArray:
+        """Stamps of one shape, the first of which has this number."""
+        if stamps.ndim != 4 or 0 in stamps.shape[1:]:
+            raise InputError(f"stamps must have the shape (N, ny, nx, C), got {stamps.shape}")
+        allowed = {self.channels, *((1,) if self.gray else ())}
+        if stamps.shape[3] not in allowed:
+            wanted = " or ".join(map(str, sorted(allowed)))
+            raise InputError(f"stamp {first}: {stamps.shape[3]} channels, where the classifier takes {wanted}")
+        if stamps.dtype.kind not in "fiub":
+            raise InputError(f"stamp {first}: its values are no numbers ({stamps.dtype})")
+        finite = np.isfinite(stamps)
+        without = np.flatnonzero(~finite.any(axis=(1, 2, 3)))
+        if len(without):
+            raise InputError(f"stamp {first + without[0]}: not a finite pixel in it")
+        parts = [_scaled(stamps, finite, name) for name in self.scaling]
+        scaled = np.concatenate([np.repeat(part, self.channels // part.shape[3], axis=3) for part in parts], axis=3)
+        return np.moveaxis(_resized(scaled, self.size), 3, 1)
+
+
+def _scaled(stamps: Stamps, finite: npt.NDArray[np.bool_], name: str) -> FloatArray:
+    if name == UNIT:
+        most = np.iinfo(stamps.dtype).max if stamps.dtype.kind in "iu" else 1
+        return np.where(finite, stamps, 0).astype(np.float32) / np.float32(most)
+    values = np.where(finite, stamps, np.nan).astype(np.float32)
+    sky, noise = _sky_and_noise(values)
+    signal = np.where(finite, values - sky, np.float32(0))
+    if name == PEAK:
+        ny, nx = signal.shape[1:3]
+        middle = signal[:, ny // 4 : ny - ny // 4, nx // 4 : nx - nx // 4]
+        return np.asarray(np.clip(signal / _not_0(np.abs(middle).max(axis=(1, 2), keepdims=True)), -2, 2), np.float32)
+    noise = np.maximum(noise, LEAST_NOISE * np.abs(signal).max(axis=(1, 2), keepdims=True))
+    return np.asarray(np.arcsinh(signal / _not_0(SOFTENING * noise)) / np.float32(3), np.float32)
+
+
+def _sky_and_noise(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Median of each stamp's ring by channel, and its noise by the median deviation, shapes (N, 1, 1, C)."""
+    n, ny, nx, channels = values.shape
+    wide = max(1, min(ny, nx) // RING)
+    ring = np.ones((ny, nx), np.bool_)
+    ring[wide : ny - wide, wide : nx - wide] = False
+    around = values[:, ring]
+    bare = ~np.isfinite(around).any(axis=1)
+    if bare.any():  # a ring without data: all of the stamp must do, and where that has none, nothing
+        whole = values.reshape(n, -1, channels)
+        for i, channel in np.argwhere(bare):
+            some = whole[i, :, channel][np.isfinite(whole[i, :, channel])]
+            around[i, :, channel] = np.median(some) if len(some) else 0
+    median = np.nanmedian if np.isnan(around).any() else np.median
+    sky = median(around, axis=1, keepdims=True)
+    noise = 1.4826 * median(np.abs(around - sky), axis=1, keepdims=True)
+    return sky[:, :, None].astype(np.float32), noise[:, :, None].astype(np.float32)
+
+
+def _not_0(values: FloatArray) -> FloatArray:
+    return np.where(values > 0, values, np.float32(1))
+
+
+def _resized(stamps: FloatArray, size: int) -> FloatArray:
+    if stamps.shape[1:3] == (size, size):
+        return stamps
+    smaller = size <= min(stamps.shape[1:3])
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    out = np.empty((len(stamps), size, size, stamps.shape[3]), np.float32)
+    for i, stamp in enumerate(stamps):
+        for channel in range(stamps.shape[3]):
+            out[i, ..., channel] = cv2.resize(
+                np.ascontiguousarray(stamp[..., channel]), (size, size), interpolation=how
+            )
+    return out

@@ -1,0 +1,187 @@
+"""What a classifier is, as data: classes, what labels are called in files, stamps, network, training."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from classifiers.preparing import Preparation
+from fieldprep.errors import InputError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RECIPES = Path(__file__).with_name("recipes")
+OPTIMISERS = ("adam", "adamw", "rmsprop", "sgd")
+SCHEDULES = ("constant", "cosine")
+LOSSES = ("cross_entropy", "binary")
+TURNS, FLIPS = "turns", "flips"
+AUGMENTATIONS = (TURNS, FLIPS)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    How a classifier is trained.
+
+    Parameters
+    ----------
+    optimiser : {'adam', 'adamw', 'rmsprop', 'sgd'}
+        Whose steps.
+    rate : float
+        Learning rate, at the start.
+    schedule : {'constant', 'cosine'}
+        What becomes of it; cosine falls to nothing at the end.
+    weight_decay : float
+        As the optimiser takes it.
+    epochs, batch : int
+        How long, and how many stamps a step.
+    patience : int
+        Epochs without a lower validation loss after which it ends; 0 never.
+    loss : {'cross_entropy', 'binary'}
+        Of a softmax over the classes, or of a sigmoid a class.
+    balance : bool
+        Whether each class weighs as much as the others, however many stamps it has.
+    augment : tuple of {'turns', 'flips'}
+        What is drawn anew for each stamp: a quarter turn, a mirror image.
+    shift : float
+        Farthest shift of a stamp, as a share of its side.
+    noise : float
+        Noise that is added, in the units of the prepared stamps.
+    smoothing : float
+        Of the labels.
+    """
+
+    optimiser: str = "adamw"
+    rate: float = 2e-3
+    schedule: str = "cosine"
+    weight_decay: float = 0.01
+    epochs: int = 40
+    batch: int = 64
+    patience: int = 0
+    loss: str = "cross_entropy"
+    balance: bool = True
+    augment: tuple[str, ...] = AUGMENTATIONS
+    shift: float = 0.0
+    noise: float = 0.0
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("loss", LOSSES)):
+            _one_of(name, (getattr(self, name),), allowed)
+        _one_of("augment", self.augment, AUGMENTATIONS)
+        for name in ("rate", "epochs", "batch"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be over 0, got {getattr(self, name)!r}")
+        for name in ("weight_decay", "patience", "shift", "noise", "smoothing"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be under 0, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    A classifier, before it is trained.
+
+    Parameters
+    ----------
+    name : str
+        What it answers; the columns of a catalogue begin with it.
+    classes : tuple of str
+        Names of the classes. Of two, the first is the one that recall and false positives are told of.
+    stamps : Preparation
+        How stamps become the network's input.
+    network : str
+        As of `classifiers.networks.build`.
+    pretrained : bool
+        Whether it starts from the weights of timm's hub.
+    recipe : Recipe
+        How it is trained.
+    labels : mapping of str to str
+        Class by the label that files have; labels that are not named are left out. By default labels are classes.
+    about : str
+        Where it comes from.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    stamps: Preparation
+    network: str = "compact"
+    pretrained: bool = False
+    recipe: Recipe = field(default_factory=Recipe)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"name must be letters, digits and _, got {self.name!r}")
+        if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes must be two or more names, each once, got {self.classes!r}")
+        _one_of("labels", self.labels.values(), self.classes)
+
+    def class_of(self, label: str) -> str | None:
+        """Class of a label as files have it, None where it is left out."""
+        return self.labels.get(label) if self.labels else (label if label in self.classes else None)
+
+    @classmethod
+    def read(cls, name: str | Path) -> Task:
+        """
+        Read a task.
+
+        Parameters
+        ----------
+        name : str or path
+            Name of one that comes with the package (`names`), or the path of a ``.toml``.
+
+        Returns
+        -------
+        Task
+
+        Raises
+        ------
+        fieldprep.errors.UsageError
+            If there is no such task.
+        fieldprep.errors.InputError
+            If the file is not one.
+        """
+        path = Path(name) if str(name).endswith(".toml") else RECIPES / f"{name}.toml"
+        if not path.is_file():
+            known = f"a path, or one of {', '.join(names())}"
+            raise UsageError(f"{name}: no such task; give {known}")
+        try:
+            return cls.of(tomllib.loads(path.read_text()))
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: not a classifier's task ({one_line(error)})") from error
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Task:
+        """Task of a table as TOML or a card has it; lists become tuples."""
+        parts = {key: _tuples(value) for key, value in content.items()}
+        parts["stamps"] = Preparation(**parts["stamps"])
+        parts["recipe"] = Recipe(**parts.pop("recipe", {}))
+        return cls(**parts)
+
+    def as_table(self) -> dict[str, Any]:
+        """Task as a table of plain values."""
+        return {**dataclasses.asdict(self), "labels": dict(self.labels)}
+
+
+def names() -> list[str]:
+    """Names of the tasks that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return {key: _tuples(part) for key, part in value.items()} if isinstance(value, Mapping) else value
+
+
+def _one_of(name: str, values: Sequence[str] | Any, allowed: Sequence[str]) -> None:
+    unknown = [value for value in values if value not in allowed]
+    if unknown:
+        raise ValueError(f"{name} must be of {', '.join(allowed)}, got {', '.join(map(str, unknown))}")
