@@ -121,6 +121,33 @@ def auc(positive: npt.NDArray[np.bool_], value: Floats) -> float:
     return float((ranks - n * (n + 1) / 2) / (n * (len(positive) - n)))
 
 
+def recall_at(positive: npt.NDArray[np.bool_], value: Floats, false_positives: float) -> float:
+    """
+    Largest recall at no more than a share of false positives.
+
+    Parameters
+    ----------
+    positive : 1D bool `~numpy.ndarray`, shape (N,)
+        Which are positive.
+    value : 1D float64 `~numpy.ndarray`, shape (N,)
+        What ranks them, positives higher.
+    false_positives : float
+        Share of the negatives that may be taken.
+
+    Returns
+    -------
+    float
+        NaN without a positive or without a negative.
+    """
+    negatives = np.sort(value[~positive])[::-1]
+    if not len(negatives) or not positive.any():
+        return float("nan")
+    allowed = int(np.floor(false_positives * len(negatives) + 1e-9))
+    # over the highest negative that may not be taken
+    least = negatives[allowed] if allowed < len(negatives) else -np.inf
+    return float((value[positive] > least).mean())
+
+
 def _measures(true: Ints, given: Ints, classes: int, probabilities: Floats | None) -> dict[str, float]:
     confusion = confusion_matrix(true, given, classes)
     _, recall, f1 = per_class(confusion)

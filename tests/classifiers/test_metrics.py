@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.metrics import auc, classification_scores
+from classifiers.metrics import auc, classification_scores, recall_at
 
 CLASSES = ("round", "edge", "spiral", "odd")
 
@@ -90,3 +90,20 @@ def test_auc_counts_ties_half():
     assert auc(np.array([True, False]), np.array([0.5, 0.5])) == 0.5
     assert auc(np.array([True, False, False]), np.array([0.5, 0.5, 0.1])) == 0.75
     assert np.isnan(auc(np.array([True, True]), np.array([0.5, 0.4])))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.sampled_from([0.0, 0.01, 0.05, 0.3]))
+def test_recall_at_a_share_of_false_positives_is_the_curves(seed, ties, rate):
+    metrics = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(seed)
+    positive = random.random(150) < 0.6
+    value = random.normal(0, 1, 150) + positive
+    value = value.round() if ties else value
+    false, true, _ = metrics.roc_curve(positive, value, drop_intermediate=False)
+    assert recall_at(positive, value, rate) == pytest.approx(true[false <= rate + 1e-9].max())
+
+
+def test_recall_of_nothing_is_not_known():
+    assert np.isnan(recall_at(np.zeros(3, np.bool_), np.ones(3), 0.05))
+    assert np.isnan(recall_at(np.ones(3, np.bool_), np.ones(3), 0.05))
