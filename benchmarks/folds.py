@@ -59,7 +59,7 @@ WEIGHT_OF_LACK = 20.0  # of what is lacking of these, against completeness
 DRAWN = "drawn"  # folder of the network's own boxes
 JUDGED = "recipe"  # the line whose figures are those of what ships
 SHOWN = ("value", "low", "high", "k", "n")
-THRESHOLDS = np.arange(0.1, 0.9, 0.02)
+THRESHOLDS = np.linspace(0.1, 0.9, 81)
 LIMITS = (20.0, 20.5, 21.0)
 SHORT = 800  # passes of what is compared with each other
 
