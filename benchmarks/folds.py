@@ -110,7 +110,7 @@ LINES = {
         variant="L",
         after="",
     ),
-    "v3tiny": Line("YOLOv3-tiny, AstroCV's generation", training={"network": "yolov3-tiny"}, passes=2400, after=""),
+    "v3tiny": Line("YOLOv3-tiny, AstroCV's generation", training={"network": "yolov3-tiny"}, after=""),
 }
 
 

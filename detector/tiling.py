@@ -5,9 +5,9 @@ A tile speaks for what is centred in its core; the cores cover the field once, a
 the overlap, more than half of the largest object that is looked for at that level. Two tiles may place one object on
 either side of their seam, so each also speaks, as a guest, for what is centred out of its core by up to a quarter of
 its box; a guest goes where the owner found something there. Objects larger than 128 px, among them all that a tile's
-edge cuts, are left to the next level, the field averaged down by four, which sees four times as far. Those from 48 to 128
-px both levels speak for, and the more confident is heard: a network that was mostly shown small galaxies knows a large
-one better where it is small. The last level is no larger than a tile of its training.
+edge cuts, are left to the next level, the field averaged down by four, which sees four times as far. For those from 48
+to 128 px both levels speak, and the more confident is heard: a network that was mostly shown small galaxies knows a
+large one better where it is small. The last level is no larger than a tile of its training.
 """
 
 from __future__ import annotations
