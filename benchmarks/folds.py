@@ -53,11 +53,14 @@ OPTIONS: dict[str, Any] = {
     "keep_statistics": True,
     "settings": {"lr0": 0.0045, "val": False},
 }
-MOST_OF_NOTHING, WEIGHT_OF_NOTHING = 0.05, 4.0  # share of detections with no object under them
+LEAST_PURITY = {20.0: 0.98, 21.0: 0.96}  # at r < m, that a default threshold is to have
+LEAST_PURITY_OF_PICTURES = 0.85
+MOST_OF_NOTHING = 0.05  # share of detections with no object under them
+WEIGHT_OF_LACK = 20.0  # of what is lacking of these, against completeness
 DRAWN = "drawn"  # folder of the network's own boxes
 JUDGED = "recipe"  # the line whose figures are those of what ships
 SHOWN = ("value", "low", "high", "k", "n")
-THRESHOLDS = np.arange(0.1, 0.9, 0.02)
+THRESHOLDS = np.linspace(0.1, 0.9, 81)
 LIMITS = (20.0, 20.5, 21.0)
 SHORT = 800  # passes of what is compared with each other
 
@@ -276,19 +279,27 @@ def goodness(scenes: list[Scene], threshold: float) -> float:
     """
     What the default threshold is chosen by.
 
-    Completeness and purity of the fields at r < 20 and r < 21, summed; less where more than 5 % of what is found has
-    nothing under it.
+    Completeness at r < 20 and r < 21, less twenty times what purity lacks of 0.98 and 0.96 there, and what
+    more than 5 % of the detections have nothing under them.
     """
-    scores = score(scenes, threshold, limits=(20, 21), ap=False)
-    rows, nothing = scores["limits"].values(), scores["unmatched"]["value"]
-    shares = [row[measure]["value"] for row in rows for measure in ("completeness", "purity")]
-    return float(np.nansum(shares)) - WEIGHT_OF_NOTHING * max(0.0, nothing - MOST_OF_NOTHING)
+    scores = score(scenes, threshold, limits=tuple(LEAST_PURITY), ap=False)
+    lack = [scores["unmatched"]["value"] - MOST_OF_NOTHING]
+    found = []
+    for least, row in zip(LEAST_PURITY.values(), scores["limits"].values(), strict=True):
+        found.append(row["completeness"]["value"])
+        lack.append(least - row["purity"]["value"])
+    return _less_lack(found, lack)
 
 
 def goodness_of_pictures(pictures: Pictures, threshold: float) -> float:
-    """Recall and purity of HST's and of JWST's pictures, summed."""
+    """Recall on HST's and on JWST's pictures, less twenty times what purity lacks of 0.85 on each."""
     rows = [score_pictures(some, threshold) for some in pictures.values()]
-    return float(np.nansum([row[measure]["value"] for row in rows for measure in ("recall", "purity")]))
+    lack = [LEAST_PURITY_OF_PICTURES - row["purity"]["value"] for row in rows]
+    return _less_lack([row["recall"]["value"] for row in rows], lack)
+
+
+def _less_lack(found: list[float], lack: list[float]) -> float:
+    return float(np.nansum(found)) - WEIGHT_OF_LACK * float(np.nansum(np.maximum(lack, 0)))
 
 
 def operating_on(data: Path, out: Path, name: str, folds: Sequence[int], *, drawn: bool = False) -> Operating:

@@ -5,9 +5,9 @@ A tile speaks for what is centred in its core; the cores cover the field once, a
 the overlap, more than half of the largest object that is looked for at that level. Two tiles may place one object on
 either side of their seam, so each also speaks, as a guest, for what is centred out of its core by up to a quarter of
 its box; a guest goes where the owner found something there. Objects larger than 128 px, among them all that a tile's
-edge cuts, are left to the next level, the field averaged down by four, which sees four times as far: a network that was
-mostly shown small galaxies knows a large one better where it is small. The last level is no larger than a tile of its
-training.
+edge cuts, are left to the next level, the field averaged down by four, which sees four times as far. For those from 48
+to 128 px both levels speak, and the more confident is heard: a network that was mostly shown small galaxies knows a
+large one better where it is small. The last level is no larger than a tile of its training.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ STEP = 4  # from one level to the next
 LARGEST_PX = 128  # longer side of a box that is left to no coarser level; docs/detector.md
 LAST_PX = 640  # longer side of the last level, as the tiles that the networks are trained on
 GUEST_REACH = 0.25  # of a box's sides: farther out of a tile's core its centre is not another tile's, placed otherwise
-GUEST_SIZE = 0.75  # of the largest side of the level below: so far two levels may differ on the size of one object
+SMALLEST_PX = 12  # longer side of the smallest box, in its own pixels, that a coarser level speaks for
+GUEST_SIZE = 0.75  # of that: so far two levels may differ on the size of one object
 CUT_SHARE = 0.02  # of a box's sides, and a pixel: nearer to a window's edge it is taken to be cut off there
 GUEST_IOU = 0.2  # what a guest may share with what another tile or level owns
 
@@ -178,7 +179,7 @@ def spoken_for(xyxy: Floats, tile: Tile, level: Level) -> tuple[Bools, Bools]:
     out = np.maximum(np.maximum(low - centres, centres - high), 0)
     owned = ((centres >= low) & (centres < high)).all(axis=1)
     near = (out <= GUEST_REACH * sides).all(axis=1)
-    least = level.largest / STEP if level.scale > 1 else 0.0
+    least = min(SMALLEST_PX, level.largest / STEP) if level.scale > 1 else 0.0
     fits = np.full(len(xyxy), level.last) | ((longest <= level.largest) & ~_cut_off(xyxy, tile.window, level))
     return near & fits & (longest >= GUEST_SIZE * least), ~owned | (longest < least)
 

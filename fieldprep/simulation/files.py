@@ -160,7 +160,7 @@ def _done(folder: Path, request: Mapping[str, Any]) -> bool:
         if not folder.exists() or not any(folder.iterdir()):
             return False
         kept = folder / REQUEST
-        if kept.exists() and json.loads(kept.read_text()) == request:
+        if kept.exists() and json.loads(kept.read_text()) == json.loads(json.dumps(request)):  # a tuple is a list there
             return True
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error

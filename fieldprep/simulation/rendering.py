@@ -167,7 +167,8 @@ def truth_table(
     Returns
     -------
     `~pandas.DataFrame`
-        `TRUTH_COLUMNS`, the brightest first; objects centred off the r frame are left out.
+        `TRUTH_COLUMNS`, the brightest first; objects centred off the r frame are left out, and those off another
+        band's are ignored.
     """
     truth = galaxies.copy()
     truth["type"] = GALAXY
@@ -184,8 +185,19 @@ def truth_table(
     both["injected"] = 0
     ny, nx = camera.reference.shape
     both = both[both["x"].between(-0.5, nx - 0.5) & both["y"].between(-0.5, ny - 0.5)]
+    both.loc[~_in_all_bands(both, camera), "ignore"] = 1
     both["ra"], both["dec"] = camera.reference.wcs.pixel_to_world_values(both["x"], both["y"])
     return both.sort_values("modelMag_r", ignore_index=True)[list(TRUTH_COLUMNS)]
+
+
+def _in_all_bands(objects: pd.DataFrame, camera: Camera) -> npt.NDArray[np.bool_]:
+    """Whether objects are centred on every band's frame: where one is missing, a field has no usable pixels."""
+    there = np.ones(len(objects), np.bool_)
+    for band, part in camera.bands.items():
+        ny, nx = part.shape
+        here = on_frame(objects, camera, band)
+        there &= (here["x"].between(-0.5, nx - 0.5) & here["y"].between(-0.5, ny - 0.5)).to_numpy()
+    return there
 
 
 def _square(x: float, y: float, reach: float) -> Any:

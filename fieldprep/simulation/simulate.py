@@ -125,9 +125,9 @@ def simulate(
     -----
     Petrosian radii, axis ratios and angles are measured on each galaxy's own noiseless r image, seeing
     included, as a catalogue's are. ``ignore`` marks galaxies under a bright star: within their half-light
-    radius there is more light of stars than of themselves. Each of the camera, the galaxies, the stars, the
-    group with its arcs and the exposure has a stream of random numbers of its own, so that asking for arcs
-    moves no star.
+    radius there is more light of stars than of themselves; and whatever is centred where a band has no frame.
+    Each of the camera, the galaxies, the stars, the group with its arcs and the exposure has a stream of random
+    numbers of its own, so that asking for arcs moves no star.
     """
     recipe = recipe or Recipe()
     night, sky, crowd, lens, exposing = generators(seed, 5)

@@ -136,6 +136,19 @@ def test_the_light_of_a_field_is_that_of_its_truth():
     assert flux[edge].sum() * 0.97 < image < flux.sum() * 1.03
 
 
+def test_what_is_centred_where_a_band_has_no_frame_is_ignored():
+    field = simulation.simulate(9, SHAPE, recipe=QUIET)
+    truth = field.truth
+    outside = np.zeros(len(truth), np.bool_)
+    for wcs in field.wcs.values():
+        x, y = wcs.world_to_pixel_values(truth["ra"], truth["dec"])
+        outside |= (np.abs(x - (SHAPE[1] - 1) / 2) > SHAPE[1] / 2) | (np.abs(y - (SHAPE[0] - 1) / 2) > SHAPE[0] / 2)
+    assert 0 < outside.sum() < len(truth) / 4
+    assert (truth["ignore"][outside] == 1).all()
+    inner = truth["x"].between(20, SHAPE[1] - 20) & truth["y"].between(20, SHAPE[0] - 20)
+    assert (truth["ignore"][inner & (truth["kind"] == "star")] == 0).all()
+
+
 def test_sizes_are_in_order_and_stars_have_the_psfs():
     truth = simulation.simulate(9, SHAPE, recipe=QUIET).truth
     assert (truth["petroR50_r"] < truth["petroR90_r"]).all()

@@ -104,9 +104,10 @@ def test_a_field_is_the_same_to_the_byte(written, tmp_path):
 
 
 def test_what_is_done_is_not_done_again(tmp_path):
-    files.write_fields(tmp_path / "sky", seed=5, number=2, shape=SHAPE)
+    recipe = simulation.Recipe(seeing=(1.0, 2.0))
+    files.write_fields(tmp_path / "sky", seed=5, number=2, shape=SHAPE, recipe=recipe)
     (tmp_path / "sky" / "sky-0001" / "catalogue.csv").write_text("touched")
-    files.write_fields(tmp_path / "sky", seed=5, number=3, shape=SHAPE)
+    files.write_fields(tmp_path / "sky", seed=5, number=3, shape=SHAPE, recipe=recipe)
     assert (tmp_path / "sky" / "sky-0001" / "catalogue.csv").read_text() == "touched"
     assert (tmp_path / "sky" / "sky-0003" / "catalogue.csv").exists()
 
