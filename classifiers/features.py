@@ -97,4 +97,7 @@ def _around(planes: Floats, highest: npt.NDArray[np.int64]) -> Floats:
     padded = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
     row, column = highest // side, highest % side
     steps = np.arange(3)
-    return padded[np.arange(n)[:, None, None], row[:, None, None] + steps[:, None], column[:, None, None] + steps]
+    around: Floats = padded[
+        np.arange(n)[:, None, None], row[:, None, None] + steps[:, None], column[:, None, None] + steps
+    ]
+    return around

@@ -241,7 +241,7 @@ def _with_residuals(difference: FloatImage, noise: FloatImage, light: FloatImage
     if bright.sum() < LEAST_BRIGHT_PX:
         return noise
     share = np.percentile(np.abs(difference[bright]) / light[bright], 90) / NINE_TENTHS
-    return np.hypot(noise, np.float32(share) * light).astype(np.float32)
+    return np.asarray(np.hypot(noise, np.float32(share) * light), np.float32)
 
 
 def _weighed(found: Difference) -> tuple[Floats, Floats]:

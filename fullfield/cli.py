@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
@@ -244,7 +245,16 @@ def prepare(
         raise typer.Exit(FAILED)
 
 
-train_app = typer.Typer(help="Train a network (needs the train extra).", no_args_is_help=True)
+class _OrTask(typer.core.TyperGroup):
+    """A group whose every other word is the name of a classifier's task, or the path of one."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Command of a word."""
+        return super().get_command(ctx, cmd_name) or super().get_command(ctx, TASK)
+
+
+TASK = "TASK"
+train_app = typer.Typer(help="Train a network (needs the train extra).", no_args_is_help=True, cls=_OrTask)
 app.add_typer(train_app, name="train")
 
 
@@ -282,6 +292,50 @@ def train_detector(
         ) from error
     training = Training(network=network, passes=passes, seed=seed, shares=parse_shares(shares, len(data)))
     weights = train_and_export(data, out, training, resume=resume)
+    typer.echo(f"trained: {weights}")
+
+
+@train_app.command(TASK)
+def train_classifier(
+    ctx: typer.Context,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Labelled stamps: a folder or a table of labels with its images, triplets.npz, Avro alerts.",
+        ),
+    ],
+    out: Out,
+    label: Annotated[str, typer.Option(help="Column of the label.")] = "label",
+    group: Annotated[
+        str | None, typer.Option(help="Column of what may not be split: an object, a patch of sky.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, where it is not beside the table.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How long (default: the task's).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split, the weights and what is drawn.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+) -> None:
+    """
+    Train a classifier of stamps by the name of its task, or by a task's own .toml, and export it as ONNX.
+
+    Example: fullfield train star_galaxy stamps --out training --group sky
+
+    Example: fullfield train my_task.toml labels.csv --images pictures --out training
+    """
+    try:
+        from classifiers.training import train_and_export  # noqa: PLC0415 -- needs the train extra
+    except ImportError as error:
+        raise UsageError(
+            f'training needs more than the base install ({error}); pip install "fullfield[train]"'
+        ) from error
+    from classifiers.stampsets import read_stamps  # noqa: PLC0415 -- --help answers without loading it
+    from classifiers.tasks import Task  # noqa: PLC0415 -- as above
+
+    task = Task.read(str(ctx.info_name))
+    if epochs is not None:
+        task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, epochs=epochs))
+    stamps = read_stamps(data, label=label, group=group, images=images)
+    weights = train_and_export(task, stamps, out, seed=seed, resume=resume, data=str(data))
     typer.echo(f"trained: {weights}")
 
 

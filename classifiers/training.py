@@ -1,0 +1,113 @@
+"""From labelled stamps to a trained classifier in one file: split, train, calibrate, export, score. Needs torch."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from classifiers.classify import Classifier
+from classifiers.export import export_classifier
+from classifiers.metrics import classification_scores
+from classifiers.splits import split
+from classifiers.train import TASK_FILE, train_stamps
+from fieldprep.cards import sha256
+from fieldprep.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from classifiers.stampsets import StampSet
+    from classifiers.tasks import Task
+
+SHARES = (0.7, 0.15, 0.15)  # to train on, to validate and calibrate on, to score on
+TRAINING, VALIDATION, TEST = range(3)
+SPLIT_FILE = "split.csv"
+
+
+def train_and_export(
+    task: Task, stamps: StampSet, out: Path, *, seed: int = 0, resume: bool = False, data: str = ""
+) -> Path:
+    """
+    Train a classifier, and write it as one ONNX file whose card has its scores on stamps it never saw.
+
+    Parameters
+    ----------
+    task : Task
+        What it is.
+    stamps : StampSet
+        Labelled stamps, with the labels that their files have. Objects, or patches of sky, are dealt out: 70 % to train
+        on, 15 % to validate and calibrate on, 15 % to score on; ``split.csv`` says which.
+    out : path
+        Folder for the checkpoints, the log and ``TASK.onnx`` with its card.
+    seed : int
+        Of the split, the weights and what is drawn.
+    resume : bool
+        Go on with a training that was stopped.
+    data : str
+        Where the stamps come from, for the card.
+
+    Returns
+    -------
+    path
+        ``out/TASK.onnx``.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If there are too few objects or classes, nothing to resume, or what is resumed had another task or split.
+    """
+    of_task = stamps.of_task(task)
+    part = split(of_task.labels, of_task.groups, SHARES, seed=seed)
+    if resume:
+        _check_same(task, seed, out)
+    parts = [of_task.select(part == k) for k in (TRAINING, VALIDATION, TEST)]
+    for name, one in zip(("train", "validate", "test"), parts, strict=True):
+        if len(set(one.labels)) < 2:
+            raise InputError(f"{task.name}: too few objects or patches of sky to {name} on two classes")
+    checkpoint = train_stamps(task, parts[TRAINING], parts[VALIDATION], out, seed=seed, resume=resume)
+    _write_split(of_task, part, out)
+    about: dict[str, Any] = {
+        "about": task.about,
+        "data": data,
+        "stamps": {name: len(one) for name, one in zip(("train", "validate", "test"), parts, strict=True)},
+        "recipe": task.as_table()["recipe"],
+        "seed": seed,
+    }
+    path = export_classifier([checkpoint], out / f"{task.name}.onnx", validation=parts[VALIDATION], training=about)
+    _with_scores(path, parts[TEST])
+    return path
+
+
+def _check_same(task: Task, seed: int, out: Path) -> None:
+    path = out / TASK_FILE
+    if not path.is_file():
+        raise InputError(f"{out}: no training to resume (no {TASK_FILE} in it)")
+    asked = json.loads(json.dumps({"task": task.as_table(), "seed": seed}))
+    if json.loads(path.read_text()) != asked:
+        raise InputError(f"{out}: was begun as another task or with another seed; name another --out, or use those")
+
+
+def _write_split(stamps: StampSet, part: np.ndarray[Any, np.dtype[np.int64]], out: Path) -> None:
+    names = np.array(["train", "validate", "test"])[part]
+    rows = zip(stamps.names, stamps.groups, stamps.labels, names, strict=True)
+    lines = ["name,group,class,part", *(",".join(f'"{text}"' if "," in text else text for text in row) for row in rows)]
+    (out / SPLIT_FILE).write_text("\n".join(lines) + "\n")
+
+
+def _with_scores(path: Path, test: StampSet) -> None:
+    """Put the scores on stamps that nothing was chosen by into the card."""
+    classifier = Classifier.load(path)
+    found = classifier.predict(test.stamps)
+    given = np.array(classifier.classes)[found.argmax(axis=1)]
+    scores = classification_scores(test.labels, given, classifier.classes, found)
+    common = max(int((test.labels == name).sum()) for name in classifier.classes) / len(test)
+    told: dict[str, Any] = {
+        "measured on": f"{len(test)} stamps of objects that it was not trained, validated or calibrated on"
+    }
+    measures = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
+    rows = {"all": {name: {k: scores[name][k] for k in ("value", "low", "high", "n")} for name in measures}}
+    told |= {"all stamps": rows, "always the commonest class": round(common, 3), "confusion": scores["confusion"]}
+    content = {**classifier.card.__dict__, "scores": told, "sha256": sha256(path)}
+    type(classifier.card)(**content).write(path.with_suffix(".json"))
