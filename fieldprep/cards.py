@@ -87,11 +87,11 @@ class WeightsCard:
 
     def what(self) -> str:
         """What it is, in a line."""
-        return f"{self.name}: {self.task}, {self.network}, classes {', '.join(self.classes)}, {self.licence}"
+        return f"{self.name}: {self.task}, {self.network}, classes {', '.join(self.classes)}"
 
     def as_text(self) -> str:
         """Card as lines to read: what it is, how it was trained, how it scored, where it fails."""
-        lines = [self.what(), *(f"  {key}: {value}" for key, value in self.training.items())]
+        lines = [f"{self.what()}, {self.licence}", *(f"  {key}: {value}" for key, value in self.training.items())]
         for key, value in self.scores.items():
             lines.append(f"  {key}:" if _is_table(value) else f"  {key}: {value}")
             if _is_table(value):
