@@ -64,7 +64,7 @@ def test_a_task_that_is_none_and_a_set_that_is_none_are_one_line_each(cli, stamp
     status, out_text, err = cli("train", "star_galaxy", stamps / "none", "--out", stamps / "out")
     assert status == 1, err
     assert "no such file or folder" in err
-    status, out_text, err = cli("train", "star_galaxy", stamps / "set", "--out", stamps / "out")
+    status, _, err = cli("train", "star_galaxy", stamps / "set", "--out", stamps / "out")
     assert status == 1, err
     assert "labels of fewer than two classes of star_galaxy" in err
     status, _out_text, err = cli("train", stamps / "blob.toml", stamps / "set", "--out", stamps / "out", "--resume")
