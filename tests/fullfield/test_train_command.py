@@ -52,16 +52,16 @@ def test_a_task_of_ones_own_is_trained_and_scored_on_what_it_never_saw(cli, stam
     parts = pd.read_csv(out / "split.csv")
     assert parts.groupby("group")["part"].nunique().max() == 1
     assert card.training["stamps"] == parts["part"].value_counts().to_dict()
-    status, out_text, err = cli("train", stamps / "blob.toml", stamps / "set", "--out", out, "--resume", "--seed", 1)
+    status, _, err = cli("train", stamps / "blob.toml", stamps / "set", "--out", out, "--resume", "--seed", 1)
     assert status == 1, err
     assert "begun as another task or with another seed" in err
 
 
 def test_a_task_that_is_none_and_a_set_that_is_none_are_one_line_each(cli, stamps):
-    status, out_text, err = cli("train", "nosuch", stamps / "set", "--out", stamps / "out")
+    status, _, err = cli("train", "nosuch", stamps / "set", "--out", stamps / "out")
     assert status == 2, err
     assert "nosuch: no such task" in err
-    status, out_text, err = cli("train", "star_galaxy", stamps / "none", "--out", stamps / "out")
+    status, _, err = cli("train", "star_galaxy", stamps / "none", "--out", stamps / "out")
     assert status == 1, err
     assert "no such file or folder" in err
     status, _, err = cli("train", "star_galaxy", stamps / "set", "--out", stamps / "out")
