@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from classifiers.classify import probabilities
+from classifiers.classify import Classifier
+from classifiers.export import export_classifier
 from classifiers.learners import FEATURES, LEARNERS, positive_scores, tuned
 from classifiers.metrics import classification_scores, recall_at
 from classifiers.splits import folds
 from classifiers.stampsets import read_stamps
 from classifiers.tasks import Task
-from classifiers.train import load_checkpoint, train_stamps
+from classifiers.train import train_stamps
 from fieldprep.cores import cores
 
 if TYPE_CHECKING:
@@ -88,12 +89,8 @@ def _network(task: Task, out: Path) -> Callable[[StampSet, npt.NDArray[np.int64]
             resume = (folder / "last.ckpt").exists()
             train_stamps(task, stamps.select(part != fold), left, folder, resume=resume)  # no epoch is picked by it
             (folder / "done").touch()
-        module = load_checkpoint(folder / "last.ckpt", task)
-        with torch.no_grad():
-            inputs = torch.from_numpy(task.stamps(left.stamps))
-            logits = torch.cat([module(inputs[i : i + 64]) for i in range(0, len(inputs), 64)]).numpy()
-        activation = "sigmoid" if task.recipe.loss == "binary" else "softmax"
-        return probabilities(logits.astype(np.float64), activation)[:, 0]
+        path = export_classifier([folder / "last.ckpt"], folder / f"{task.name}.onnx")
+        return Classifier.load(path).predict(left.stamps)[:, 0]
 
     return classify
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from classifiers.preparing import Preparation
 from fieldprep.cards import WeightsCard
@@ -27,13 +27,7 @@ class Card(WeightsCard):
     temperature : float
         Logits are divided by it first, so that probabilities are as often right as they say; fitted on validation
         stamps only.
-    cut : dict
-        How its stamps are cut out of a field, the parameters of `classifiers.cutting.Cut`; empty where they cannot be.
-    threshold : dict
-        ``class``, ``probability`` and what it was chosen for, where one was.
     """
-
-    TUPLES: ClassVar[tuple[str, ...]] = ("classes",)
 
     name: str
     task: str
@@ -43,8 +37,6 @@ class Card(WeightsCard):
     sha256: str
     activation: str = "softmax"
     temperature: float = 1.0
-    cut: dict[str, Any] = field(default_factory=dict)
-    threshold: dict[str, Any] = field(default_factory=dict)
     licence: str = "AGPL-3.0-or-later"
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)

@@ -109,6 +109,27 @@ class Classifier:
         fieldprep.errors.InputError
             As of `predict`.
         """
+        return probabilities(self.logits(stamps), self.card.activation, self.card.temperature)
+
+    def logits(self, stamps: Stamps | Sequence[Stamps]) -> Floats:
+        """
+        What its networks say, before it is made probabilities.
+
+        Parameters
+        ----------
+        stamps
+            As of `predict`.
+
+        Returns
+        -------
+        3D float64 `~numpy.ndarray`, shape (N, M, K)
+            As of `votes`.
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            As of `predict`.
+        """
         prepare = self.card.preparation
         n, parts = len(stamps), []
         for start in range(0, n, AT_ONCE):
@@ -118,8 +139,7 @@ class Classifier:
             parts.append(self.network(batch)[: len(some)])
         if not parts:
             return np.zeros((0, 1, len(self.classes)))
-        logits = np.concatenate(parts).astype(np.float64)
-        return probabilities(logits.reshape(n, -1, len(self.classes)), self.card.activation, self.card.temperature)
+        return np.concatenate(parts).astype(np.float64).reshape(n, -1, len(self.classes))
 
 
 def probabilities(logits: Floats, activation: str, temperature: float = 1.0) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from classifiers.tasks import Task
 from classifiers.train import TASK_FILE, load_checkpoint
 from fieldprep.cards import sha256
 from fieldprep.errors import InputError, one_line
+from fieldprep.network import load_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +85,7 @@ def export_classifier(
     validation : StampSet, optional
         Stamps that none of them was trained on: the temperature is fitted to them.
     **about
-        More of the card: ``training``, ``scores``, ``limits``, ``cut``, ``threshold``, ``temperature``.
+        More of the card: ``training``, ``scores``, ``limits``, ``temperature``.
 
     Returns
     -------
@@ -113,7 +115,6 @@ def export_classifier(
             verbose=False,
             external_data=False,
         )
-    activation = "sigmoid" if task.recipe.loss == "binary" else "softmax"
     card = Card(
         name=out.stem,
         task=task.name,
@@ -121,26 +122,16 @@ def export_classifier(
         classes=task.classes,
         stamps=task.as_table()["stamps"],
         sha256=sha256(out),
-        activation=activation,
+        activation=task.activation,
         **about,
     )
-    card.write(out.with_suffix(".json"))
-    _check(together, Classifier.load(out), shape)
+    classifier = Classifier(load_network(out, precision="f32"), card)
+    _check(together, classifier, shape)
     if validation is not None:
-        classifier = Classifier.load(out)
-        index = {name: i for i, name in enumerate(task.classes)}
-        true = np.array([index[str(label)] for label in validation.labels])
-        logits = _logits(classifier, validation)
-        card = Card(**{**card.__dict__, "temperature": fit_temperature(logits, true, activation)})
-        card.write(out.with_suffix(".json"))
+        logits, true = classifier.logits(validation.stamps), task.numbers_of(validation.labels)
+        card = replace(card, temperature=fit_temperature(logits, true, task.activation))
+    card.write(out.with_suffix(".json"))
     return out
-
-
-def _logits(classifier: Classifier, stamps: StampSet) -> Floats:
-    """Logits, shape (N, M, K)."""
-    inputs = classifier.card.preparation(stamps.stamps)
-    parts = [classifier.network(inputs[i : i + 1]) for i in range(len(inputs))]
-    return np.concatenate(parts).astype(np.float64).reshape(len(inputs), -1, len(classifier.classes))
 
 
 def _check(network: nn.Module, classifier: Classifier, shape: tuple[int, int, int]) -> None:

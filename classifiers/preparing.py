@@ -114,24 +114,40 @@ class Preparation:
         without = np.flatnonzero(~finite.any(axis=(1, 2, 3)))
         if len(without):
             raise InputError(f"stamp {first + without[0]}: not a finite pixel in it")
-        parts = [_scaled(stamps, finite, name) for name in self.scaling]
+        parts = _scaled(stamps, finite, self.scaling)
         scaled = np.concatenate([np.repeat(part, self.channels // part.shape[3], axis=3) for part in parts], axis=3)
         return np.moveaxis(_resized(scaled, self.size), 3, 1)
 
 
-def _scaled(stamps: Stamps, finite: npt.NDArray[np.bool_], name: str) -> FloatArray:
-    if name == UNIT:
-        most = np.iinfo(stamps.dtype).max if stamps.dtype.kind in "iu" else 1
-        return np.where(finite, stamps, 0).astype(np.float32) / np.float32(most)
+def _scaled(stamps: Stamps, finite: npt.NDArray[np.bool_], names: Sequence[str]) -> list[FloatArray]:
+    """Stamps by each scaling, the sky of a stamp told once for all."""
+    if set(names) == {UNIT}:
+        return [_in_shares(stamps, finite)] * len(names)
     values = np.where(finite, stamps, np.nan).astype(np.float32)
     sky, noise = _sky_and_noise(values)
     signal = np.where(finite, values - sky, np.float32(0))
-    if name == PEAK:
-        ny, nx = signal.shape[1:3]
-        middle = signal[:, ny // 4 : ny - ny // 4, nx // 4 : nx - nx // 4]
-        return np.asarray(np.clip(signal / _not_0(np.abs(middle).max(axis=(1, 2), keepdims=True)), -2, 2), np.float32)
+    made = {
+        UNIT: lambda: _in_shares(stamps, finite),
+        NOISE: lambda: _over_noise(signal, noise),
+        PEAK: lambda: _over_peak(signal),
+    }
+    return [made[name]() for name in names]
+
+
+def _in_shares(stamps: Stamps, finite: npt.NDArray[np.bool_]) -> FloatArray:
+    most = np.iinfo(stamps.dtype).max if stamps.dtype.kind in "iu" else 1
+    return np.where(finite, stamps, 0).astype(np.float32) / np.float32(most)
+
+
+def _over_noise(signal: FloatArray, noise: FloatArray) -> FloatArray:
     noise = np.maximum(noise, LEAST_NOISE * np.abs(signal).max(axis=(1, 2), keepdims=True))
     return np.asarray(np.arcsinh(signal / _not_0(SOFTENING * noise)) / np.float32(3), np.float32)
+
+
+def _over_peak(signal: FloatArray) -> FloatArray:
+    ny, nx = signal.shape[1:3]
+    middle = signal[:, ny // 4 : ny - ny // 4, nx // 4 : nx - nx // 4]
+    return np.asarray(np.clip(signal / _not_0(np.abs(middle).max(axis=(1, 2), keepdims=True)), -2, 2), np.float32)
 
 
 def _sky_and_noise(values: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -254,7 +254,7 @@ def _beside(table: pd.DataFrame, folder: Path, images: Path | None) -> tuple[lis
     if column is None:
         raise InputError(f"the table of labels names no images: no column {', '.join(IMAGES)}")
     names = table[column].astype(str).to_numpy(np.str_)
-    known = _files(images or next((f for f in (folder / "images", folder) if f.is_dir()), folder))
+    known = _files(images or (folder / "images" if (folder / "images").is_dir() else folder))
     paths = [known.get(str(name)) or known.get(Path(name).name) for name in names]
     missing = [str(name) for name, path in zip(names, paths, strict=True) if path is None]
     if missing:

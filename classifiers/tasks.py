@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from classifiers.preparing import Preparation
 from fieldprep.errors import InputError, UsageError, one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 RECIPES = Path(__file__).with_name("recipes")
 OPTIMISERS = ("adam", "adamw", "rmsprop", "sgd")
@@ -127,6 +127,16 @@ class Task:
         """Class of a label as files have it, None where it is left out."""
         return self.labels.get(label) if self.labels else (label if label in self.classes else None)
 
+    def numbers_of(self, labels: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Numbers of the classes of stamps, shape (N,)."""
+        number = {name: i for i, name in enumerate(self.classes)}
+        return np.array([number[str(label)] for label in labels], np.int64)
+
+    @property
+    def activation(self) -> str:
+        """From logits to probabilities: what the loss was of."""
+        return "sigmoid" if self.recipe.loss == "binary" else "softmax"
+
     @classmethod
     def read(cls, name: str | Path) -> Task:
         """
@@ -167,7 +177,7 @@ class Task:
 
     def as_table(self) -> dict[str, Any]:
         """Task as a table of plain values."""
-        return {**dataclasses.asdict(self), "labels": dict(self.labels)}
+        return dataclasses.asdict(self)
 
 
 def names() -> list[str]:
@@ -181,7 +191,7 @@ def _tuples(value: Any) -> Any:
     return {key: _tuples(part) for key, part in value.items()} if isinstance(value, Mapping) else value
 
 
-def _one_of(name: str, values: Sequence[str] | Any, allowed: Sequence[str]) -> None:
+def _one_of(name: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
     unknown = [value for value in values if value not in allowed]
     if unknown:
         raise ValueError(f"{name} must be of {', '.join(allowed)}, got {', '.join(map(str, unknown))}")

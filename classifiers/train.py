@@ -12,6 +12,7 @@ import logging
 import math
 import sys
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -27,6 +28,7 @@ from classifiers.tasks import FLIPS, TURNS, Task
 from fieldprep.errors import InputError, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -58,9 +60,8 @@ class PreparedStamps(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """
 
     def __init__(self, stamps: StampSet, task: Task) -> None:
-        index = {name: i for i, name in enumerate(task.classes)}
         self.inputs = torch.from_numpy(task.stamps(stamps.stamps))
-        self.classes = torch.tensor([index[str(label)] for label in stamps.labels], dtype=torch.int64)
+        self.classes = torch.from_numpy(task.numbers_of(stamps.labels))
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -234,6 +235,8 @@ def train_stamps(
     for name, part in (("train", training), ("validate", validation)):
         if not len(part):
             raise InputError(f"{task.name}: no stamp to {name} on")
+    if len(training) < 2:  # of which a batch normalisation has no variance
+        raise InputError(f"{task.name}: one stamp is too few to train on")
     last = out / LAST
     if resume and not last.is_file():
         raise InputError(f"{out}: no {LAST} to resume from")
@@ -244,7 +247,6 @@ def train_stamps(
     recipe = task.recipe
     weights = class_weights(stamps.classes, len(task.classes), balance=recipe.balance)
     module = StampClassifier(task, weights, seed)
-    few = len(stamps) < 2  # a batch normalisation cannot do with one
     loader = DataLoader(stamps, recipe.batch, sampler=_Shuffled(len(stamps), seed), drop_last=_one_left(stamps, recipe))
     ours: list[Callback] = [
         ModelCheckpoint(out, "best", monitor=WATCHED, save_last=True, enable_version_counter=False),
@@ -252,8 +254,6 @@ def train_stamps(
     ]
     if recipe.patience:
         ours.append(EarlyStopping(WATCHED, patience=recipe.patience))
-    if few:
-        raise InputError(f"{task.name}: one stamp is too few to train on")
     with _quiet():
         trainer = lightning.Trainer(
             max_epochs=recipe.epochs,
@@ -275,22 +275,20 @@ def _one_left(stamps: PreparedStamps, recipe: Recipe) -> bool:
     return len(stamps) > recipe.batch and len(stamps) % recipe.batch == 1
 
 
-class _quiet:  # noqa: N801 -- a context, read as a word
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Lightning without its advice on workers, GPUs and folders that are there already."""
-
-    def __enter__(self) -> None:
-        self.warnings = warnings.catch_warnings()
-        self.warnings.__enter__()
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        self.loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-        self.levels = [logger.level for logger in self.loggers]
-        for logger in self.loggers:
+        for logger in loggers:
             logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        self.warnings.__exit__(None, None, None)
-        for logger, level in zip(self.loggers, self.levels, strict=True):
-            logger.setLevel(level)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def load_checkpoint(path: Path, task: Task) -> StampClassifier:

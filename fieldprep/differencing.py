@@ -16,6 +16,7 @@ import pandas as pd
 import sep
 from photutils.psf_matching import make_wiener_kernel
 from scipy.signal import fftconvolve
+from scipy.spatial import cKDTree
 
 from fieldprep.align import resample
 from fieldprep.census import WELL_MEASURED, Census, census
@@ -194,9 +195,10 @@ def _stars(seen: Census, name: str) -> tuple[Floats, Floats]:
     edge = PSF_PX // 2 + 1
     good &= (seen.x > edge) & (seen.x < nx - edge) & (seen.y > edge) & (seen.y < ny - edge)
     good &= seen.peak < 0.5 * (seen.peak[good].max() if good.any() else 0)  # the brightest may be saturated
-    for i in np.flatnonzero(good):
-        apart = np.hypot(seen.x - seen.x[i], seen.y - seen.y[i])
-        good[i] = np.sort(apart)[1:2].sum() > ALONE_PX if len(apart) > 1 else True
+    places = np.stack([seen.x, seen.y], axis=1)
+    if len(places):
+        apart, _ = cKDTree(places).query(places, k=[2])  # infinite where there is no other
+        good &= apart[:, 0] > ALONE_PX
     chosen = np.flatnonzero(good)
     chosen = chosen[np.argsort(-seen.flux[chosen])][:MOST_STARS]
     if len(chosen) < LEAST_STARS:

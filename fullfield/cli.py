@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
 import typer
 from tqdm import tqdm
 
 from fieldprep.errors import FullfieldError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 _KEPT = "interrupted: what was finished is kept, and the same command does the rest"
@@ -245,6 +249,17 @@ def prepare(
         raise typer.Exit(FAILED)
 
 
+@contextmanager
+def _needing(what: str, extra: str) -> Iterator[None]:
+    """Imports that an extra brings; without it an error says which."""
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(
+            f'{what} needs more than the base install ({error}); pip install "fullfield[{extra}]"'
+        ) from error
+
+
 class _OrTask(typer.core.TyperGroup):
     """A group whose every other word is the name of a classifier's task, or the path of one."""
 
@@ -284,12 +299,8 @@ def train_detector(
 
     Example: fullfield train detector real simulated --shares 0.7,0.3 --out training
     """
-    try:
+    with _needing("training", "train"):
         from detector.train import Training, parse_shares, train_and_export  # noqa: PLC0415 -- needs the train extra
-    except ImportError as error:
-        raise UsageError(
-            f'training needs more than the base install ({error}); pip install "fullfield[train]"'
-        ) from error
     training = Training(network=network, passes=passes, seed=seed, shares=parse_shares(shares, len(data)))
     weights = train_and_export(data, out, training, resume=resume)
     typer.echo(f"trained: {weights}")
@@ -322,12 +333,8 @@ def train_classifier(
 
     Example: fullfield train my_task.toml labels.csv --images pictures --out training
     """
-    try:
+    with _needing("training", "train"):
         from classifiers.training import train_and_export  # noqa: PLC0415 -- needs the train extra
-    except ImportError as error:
-        raise UsageError(
-            f'training needs more than the base install ({error}); pip install "fullfield[train]"'
-        ) from error
     from classifiers.stampsets import read_stamps  # noqa: PLC0415 -- --help answers without loading it
     from classifiers.tasks import Task  # noqa: PLC0415 -- as above
 
@@ -478,12 +485,8 @@ def simulate(
 
     Example: fullfield simulate --out simulated --seed 7
     """
-    try:
+    with _needing("simulation", "train"):
         from fullfield.simulation import inject_fields, simulate_fields  # noqa: PLC0415 -- needs the train extra
-    except ImportError as error:
-        raise UsageError(
-            f'simulation needs more than the base install ({error}); pip install "fullfield[train]"'
-        ) from error
     whole = {"shape": shape, "like": like, "crowding": crowding, "cluster": cluster, "arcs": arcs, "shear": shear}
     whole["seeing"] = seeing
     added = {"galaxies": galaxies, "magnitudes": magnitudes, "sizes": sizes, "placing": placing, "avoid": avoid}
@@ -526,13 +529,9 @@ def reduce(
 
     Example: fullfield reduce night --out reduced && fullfield run reduced/M_51 --out out
     """
-    try:
+    with _needing("reduction", "reduce"):
         from fieldprep.reduction.exposures import Reduction  # noqa: PLC0415 -- needs the reduce extra
         from fieldprep.reduction.reduce import reduce_exposures  # noqa: PLC0415 -- as above
-    except ImportError as error:
-        raise UsageError(
-            f'reduction needs more than the base install ({error}); pip install "fullfield[reduce]"'
-        ) from error
     steps = Reduction(gain, read_noise, saturation, bias, dark, flat, cosmic_rays, temperature_tolerance)
     with tqdm(unit="exposure", disable=None, file=sys.stderr) as bar:
 

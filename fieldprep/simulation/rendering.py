@@ -183,8 +183,7 @@ def truth_table(
     point[list(MEASURED)] = [*(radius * camera.pixel_scale for radius in radii), 1.0, 0.0, np.nan, 0.0]
     both = pd.concat([truth, point], ignore_index=True).astype({"ignore": int})
     both["injected"] = 0
-    ny, nx = camera.reference.shape
-    both = both[both["x"].between(-0.5, nx - 0.5) & both["y"].between(-0.5, ny - 0.5)]
+    both = both[_inside(both, camera.reference.shape)]
     both.loc[~_in_all_bands(both, camera), "ignore"] = 1
     both["ra"], both["dec"] = camera.reference.wcs.pixel_to_world_values(both["x"], both["y"])
     return both.sort_values("modelMag_r", ignore_index=True)[list(TRUTH_COLUMNS)]
@@ -194,10 +193,14 @@ def _in_all_bands(objects: pd.DataFrame, camera: Camera) -> npt.NDArray[np.bool_
     """Whether objects are centred on every band's frame: where one is missing, a field has no usable pixels."""
     there = np.ones(len(objects), np.bool_)
     for band, part in camera.bands.items():
-        ny, nx = part.shape
-        here = on_frame(objects, camera, band)
-        there &= (here["x"].between(-0.5, nx - 0.5) & here["y"].between(-0.5, ny - 0.5)).to_numpy()
+        there &= _inside(on_frame(objects, camera, band), part.shape)
     return there
+
+
+def _inside(objects: pd.DataFrame, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Whether objects are centred on a frame of this shape."""
+    ny, nx = shape
+    return (objects["x"].between(-0.5, nx - 0.5) & objects["y"].between(-0.5, ny - 0.5)).to_numpy()
 
 
 def _square(x: float, y: float, reach: float) -> Any:
