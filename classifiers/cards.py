@@ -22,6 +22,8 @@ class Card(WeightsCard):
         As of `fieldprep.cards.WeightsCard`.
     stamps : dict
         How stamps are prepared, the parameters of `classifiers.preparing.Preparation`.
+    sides : float, optional
+        How wide the stamp of a detection is, as of `fieldprep.stamps.Cut`; None: it is not for detections.
     activation : {'softmax', 'sigmoid'}
         From logits to probabilities; those of a sigmoid are brought to a sum of 1.
     temperature : float
@@ -35,6 +37,7 @@ class Card(WeightsCard):
     classes: tuple[str, ...]
     stamps: dict[str, Any]
     sha256: str
+    sides: float | None = None
     activation: str = "softmax"
     temperature: float = 1.0
     licence: str = "AGPL-3.0-or-later"

@@ -122,6 +122,7 @@ def export_classifier(
         classes=task.classes,
         stamps=task.as_table()["stamps"],
         sha256=sha256(out),
+        sides=task.sides,
         activation=task.activation,
         **about,
     )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from classifiers.preparing import Preparation
 from fieldprep.errors import InputError, UsageError, one_line
+from fieldprep.stamps import Cut
 
 RECIPES = Path(__file__).with_name("recipes")
 OPTIMISERS = ("adam", "adamw", "rmsprop", "sgd")
@@ -103,6 +104,8 @@ class Task:
         How it is trained.
     labels : mapping of str to str
         Class by the label that files have; labels that are not named are left out. By default labels are classes.
+    sides : float, optional
+        Width of a stamp about a detection of a field, as of `fieldprep.stamps.Cut`; None: it is not for detections.
     about : str
         Where it comes from.
     """
@@ -114,6 +117,7 @@ class Task:
     pretrained: bool = False
     recipe: Recipe = field(default_factory=Recipe)
     labels: Mapping[str, str] = field(default_factory=dict)
+    sides: float | None = None
     about: str = ""
 
     def __post_init__(self) -> None:
@@ -131,6 +135,11 @@ class Task:
         """Numbers of the classes of stamps, shape (N,)."""
         number = {name: i for i, name in enumerate(self.classes)}
         return np.array([number[str(label)] for label in labels], np.int64)
+
+    @property
+    def cut(self) -> Cut:
+        """How a stamp is cut about a detection."""
+        return Cut(self.stamps.size, self.sides or 0.0)
 
     @property
     def activation(self) -> str:

@@ -15,12 +15,16 @@ class Flag(IntFlag):
     EDGE = 1  # the box reaches the edge of the field
     MASKED = 2  # a tenth of the box or more is unusable: a band missing, not finite, saturated
     NO_CENTROID = 4  # no centroid of light was found; x, y are the box's centre
+    CALLED_STAR = 8  # the classifier of stars and galaxies disagrees with the detector
+    CALLED_BOGUS = 16  # the classifier of artefacts does
 
 
 FLAG_MEANINGS = {
     Flag.EDGE: "the box reaches the edge of the field",
     Flag.MASKED: "a tenth or more of the box's pixels is unusable (a band missing, not finite, saturated)",
     Flag.NO_CENTROID: "no centroid of light was found; x, y are the centre of the box",
+    Flag.CALLED_STAR: "star_galaxy says that it is a star",
+    Flag.CALLED_BOGUS: "real_bogus says that it is an artefact",
 }
 
 

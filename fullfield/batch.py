@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fullfield.catalogue import join_catalogues, write_json
+from fullfield.catalogue import COLUMNS, join_catalogues, write_json
 from fullfield.ledger import RUN_FILE, Ledger
 from fullfield.pipeline import STAGES, Outcome, Request, run_field
 from fullfield.processes import outcomes
@@ -112,7 +112,10 @@ def run(
         ledger.write_failures(summary.failures)
         _write_run(ledger, request, given, workers, summary, time.perf_counter() - start)
     summary.galaxies = join_catalogues(
-        ledger.catalogues(), out / "catalogue.parquet", {"detector_sha256": request.detector_sha256, **_small(request)}
+        ledger.catalogues(),
+        out / "catalogue.parquet",
+        {"detector_sha256": request.detector_sha256, **_small(request)},
+        columns=(*COLUMNS, *request.class_columns),
     )
     summary.seconds = time.perf_counter() - start
     return summary

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from fieldprep.mosaic import Sky
 
 # name, unit, description, in the order of the file
-COLUMNS: tuple[tuple[str, Any, str], ...] = (
+Columns = tuple[tuple[str, Any, str], ...]
+COLUMNS: Columns = (
     ("field", None, "name of the field"),
     ("id", None, "number in the field, 1 to N by falling confidence"),
     ("ra", u.deg, "right ascension (ICRS) of the centroid; NaN without a WCS"),
@@ -136,7 +137,7 @@ def read_parquet(path: Path) -> Table:
         raise InputError(f"{path}: not a readable catalogue ({one_line(error)})") from error
 
 
-def join_catalogues(paths: Iterable[Path], out: Path, meta: Mapping[str, Any]) -> int:
+def join_catalogues(paths: Iterable[Path], out: Path, meta: Mapping[str, Any], *, columns: Columns = COLUMNS) -> int:
     """
     Write many fields' catalogues as one file, one field in memory at a time.
 
@@ -148,6 +149,8 @@ def join_catalogues(paths: Iterable[Path], out: Path, meta: Mapping[str, Any]) -
         The file to write.
     meta : mapping
         Metadata of the joined file.
+    columns : sequence of (name, unit, description)
+        Those of each.
 
     Returns
     -------
@@ -160,7 +163,7 @@ def join_catalogues(paths: Iterable[Path], out: Path, meta: Mapping[str, Any]) -
         If it cannot be written.
     """
     empty = Table(
-        [Column(np.zeros(0, _dtype(name)), name=name, unit=unit, description=text) for name, unit, text in COLUMNS],
+        [Column(np.zeros(0, _dtype(name)), name=name, unit=unit, description=text) for name, unit, text in columns],
         meta={"flag_bits": _FLAG_BITS, **meta},
     )
     yaml = "\n".join(get_yaml_from_table(empty)).encode()
@@ -233,6 +236,6 @@ def _text_lengths(table: pa.Table) -> dict[str, str]:
 
 
 def _dtype(name: str) -> Any:
-    if name in {"field", "class_name"}:
+    if name in {"field", "class_name"} or name.endswith("_class"):
         return "U1"
     return np.int64 if name in {"id", "flags"} else np.float64

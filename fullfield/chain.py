@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CLASS = "_class"
 LIMITS = (20.0, 21.0, ALL)
 OUTCOMES = ("right", "misclassified", "unclassified", "missed")
+UNDER = ("galaxies", "stars", "nothing")
 _TYPES = {"galaxy", "star"}
 
 Texts = npt.NDArray[np.object_]
@@ -114,6 +115,46 @@ def evaluate_classes(fields: Sequence[tuple[Table, Sources]], labels: Mapping[st
     return scores
 
 
+def calls(fields: Sequence[tuple[Table, Sources]]) -> dict[str, Any]:
+    """
+    What the classifiers of a run call its detections, by what is under them.
+
+    Parameters
+    ----------
+    fields : sequence of (Table, Sources)
+        As of `evaluate_classes`.
+
+    Returns
+    -------
+    dict
+        By task, then for ``galaxies``, ``stars`` and ``nothing`` (no object of the truth) the share of its detections
+        that is given each class; detections on ignored objects are left out.
+    """
+    found: dict[str, Any] = {}
+    for task in sorted({task for table, _ in fields for task in tasks_of(table.colnames)}):
+        classes = _classes(task, fields)
+        given, under = [], []
+        for table, truth in fields:
+            to = match(_centres(table), truth)
+            kind = np.where(truth.ignore, "ignored", np.where(truth.galaxy, "galaxies", "stars"))
+            under.append(np.append(kind, "nothing")[to])
+            given.append(_texts(table, f"{task}{_CLASS}"))
+        of_all, below = np.concatenate(given), np.concatenate(under)
+        found[task] = {
+            name: {
+                one: vars(Share(int(((below == name) & (of_all == one)).sum()), int((below == name).sum())))
+                for one in classes
+            }
+            for name in UNDER
+        }
+    return found
+
+
+def _centres(table: Table) -> npt.NDArray[np.float64]:
+    boxes = np.stack([np.asarray(table[name], np.float64) for name in ("x_min", "y_min", "x_max", "y_max")], axis=1)
+    return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2)
+
+
 def _evaluate(task: str, wanted: str, fields: Sequence[tuple[Table, Sources]]) -> dict[str, Any] | None:
     classes = _classes(task, fields)
     by_type = set(classes) <= _TYPES and not any(wanted in truth.rows.columns for _, truth in fields)
@@ -161,8 +202,7 @@ def _matched(task: str, column: str, classes: Sequence[str], table: Table, truth
         label = _as_texts(truth.rows[column].tolist())
     else:
         return None
-    boxes = np.stack([np.asarray(table[name], np.float64) for name in ("x_min", "y_min", "x_max", "y_max")], axis=1)
-    to = match((boxes[:, :2] + boxes[:, 2:]) / 2, truth)
+    to = match(_centres(table), truth)
     detection = np.full(len(truth), -1)
     detection[to[to >= 0]] = np.flatnonzero(to >= 0)
     given = np.append(_texts(table, f"{task}{_CLASS}"), "")[detection]

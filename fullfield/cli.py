@@ -68,8 +68,8 @@ def run(
     zooms: Zooms = None,
     bands: Annotated[str | None, typer.Option(help="Bands for red, green, blue, as in i,r,g.")] = None,
     classifiers: Annotated[
-        str, typer.Option(help="Cutout classifiers, by name or path, or 'none'. None are shipped yet.")
-    ] = "none",
+        str, typer.Option(help="Cutout classifiers, by name or path, or 'none'.")
+    ] = "real_bogus,star_galaxy",
     confidence: Annotated[
         float | None, typer.Option(min=0.01, max=1.0, help="Threshold of the catalogue (default: the card's).")
     ] = None,
@@ -95,14 +95,13 @@ def run(
     from fullfield.batch import run as run_batch  # noqa: PLC0415 -- --help answers without loading all this
     from fullfield.pipeline import Request  # noqa: PLC0415 -- as above
 
-    if classifiers != "none":
-        raise UsageError(f"--classifiers {classifiers}: no cutout classifier is shipped yet; give none")
     request = Request.of(
         detector,
         variant=variant,
         zooms=zooms,
         bands=bands,
         confidence=confidence,
+        classifiers=classifiers,
         pictures=pictures,
         frames=frames,
         keep_frames=keep_frames,
@@ -559,12 +558,12 @@ def weights() -> None:
 
     Example: fullfield weights
     """
-    from detector.cards import Card  # noqa: PLC0415 -- --help answers without loading it
-    from fieldprep import resources  # noqa: PLC0415 -- as above
+    from fieldprep import resources  # noqa: PLC0415 -- --help answers without loading it
+    from fullfield.cards import card_beside  # noqa: PLC0415 -- as above
 
     for name in resources.names("weights", ".onnx"):
         path = resources.find("weights", name)
-        typer.echo(f"{Card.beside(path).as_text()}\n  file: {path}")
+        typer.echo(f"{card_beside(path).as_text()}\n  file: {path}")
 
 
 def main() -> NoReturn:

@@ -21,7 +21,7 @@ from fieldprep.catalogues import NO_COLUMNS, NothingHereError, Sources, read_tab
 from fieldprep.errors import InputError
 from fieldprep.surveys.prefix import survey_of
 from fullfield.catalogue import read_parquet
-from fullfield.chain import evaluate_classes, tasks_of
+from fullfield.chain import calls, evaluate_classes, tasks_of
 from fullfield.evaluationreport import write_evaluation
 from fullfield.ledger import FIELDS_FILE
 from fullfield.truths import Place, catalogue_file, catalogue_of_field
@@ -83,8 +83,8 @@ def evaluate_run(
     dict
         ``catalogue``: scores of fields with a catalogue, ``pooled`` as `detector.evaluate.score_in_full` gives them, by
         field (``fields``) as `detector.evaluate.score` does, and in ``taken`` what was taken for what; ``classifiers``:
-        what `fullfield.chain.evaluate_classes` gives; ``pictures``: scores of those with a picture's reference,
-        likewise; ``without_truth``: names of fields left out, those that no row lies on among them.
+        what `fullfield.chain.evaluate_classes` gives; ``calls``: what `fullfield.chain.calls` does;
+        ``pictures``: scores of those with a picture's reference, likewise; ``without_truth``: names of fields left out, those that no row lies on among them.
 
     Raises
     ------
@@ -106,6 +106,7 @@ def evaluate_run(
         classified = _classified(out, list(run.scenes))
         fields = [(table, run.scenes[name].truth) for name, table in classified.items()]
         result["classifiers"] = evaluate_classes(fields, labels)
+        result["calls"] = calls(fields)
     if run.pictures:
         scenes = list(run.pictures.values())
         result["pictures"] = {

@@ -81,6 +81,8 @@ def _page(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
         parts += _catalogue(result["catalogue"], plots)
     for task, scores in result.get("classifiers", {}).items():
         parts += _classifier(task, scores, plots)
+    if result.get("calls"):
+        parts += _calls(result["calls"])
     if "pictures" in result:
         parts += _pictures(result["pictures"], plots)
     return (
@@ -205,6 +207,21 @@ def _classifier(task: str, scores: Mapping[str, Any], plots: Mapping[str, bytes]
             ("r <", "found, right class", "found, other class", "found, no class", "missed"),
             ((limit, *(_entry(entry) for entry in row.values())) for limit, row in scores["chain"].items()),
         ),
+    ]
+
+
+def _calls(calls: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (f"{html.escape(task)}: {html.escape(one)}", *(_entry(under[name][one]) for name in under))
+        for task, under in calls.items()
+        for one in next(iter(under.values()))
+    ]
+    return [
+        "<h2>What the classifiers call the detections</h2>",
+        _paragraph(
+            "Shares of the catalogue's detections on galaxies, on stars, and with no object of the truth under."
+        ),
+        _table(("called", "on galaxies", "on stars", "on nothing"), rows),
     ]
 
 

@@ -32,6 +32,11 @@ def as_text(result: Mapping[str, Any]) -> str:
             f"{task}: accuracy {number(scores['accuracy'])} over {scores['n']} matched objects; "
             f"of {chain['missed']['n']} labelled galaxies {told}"
         )
+    for task, under in result.get("calls", {}).items():
+        for name, row in under.items():
+            told = ", ".join(f"{one} {number(entry)}" for one, entry in row.items() if entry["n"])
+            if told:
+                lines.append(f"{task}, of {next(iter(row.values()))['n']} detections on {name}: {told}")
     if "pictures" in result:
         scores = result["pictures"]["pooled"]
         lines.append(

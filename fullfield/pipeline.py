@@ -20,6 +20,7 @@ from fieldprep.surveys.download import cache_folder
 from fieldprep.variants import VARIANTS
 from fieldprep.views import view_of
 from fullfield.catalogue import catalogue_table, write_parquet
+from fullfield.classification import NONE, add_classes, chosen_cards, class_columns
 from fullfield.drawing import draw_detections, shown_picture, write_png
 from fullfield.processes import told
 from fullfield.truths import Place
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from fullfield.sources import Source
 
 ZOOMS = (0.25, 4.0)  # the least and the largest that can be asked for
-STAGES = ("fetch", "read", "picture", "detect", "measure", "write")
+STAGES = ("fetch", "read", "picture", "detect", "measure", "classify", "write")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Request:
         Bands for R, G, B.
     zooms : tuple of float
         Scales it looks at, of the one that the field asks for.
+    classifiers, classifiers_sha256 : tuple of str
+        Names or paths of the cutout classifiers, and their checksums.
+    class_columns : tuple of (name, unit, description)
+        Columns that they fill.
     pictures : bool
         Whether to write ``detections.png``.
     frames : path, optional
@@ -69,6 +74,9 @@ class Request:
     confidence: float
     bands: tuple[str, ...] | None = None
     zooms: tuple[float, ...] = (1.0,)
+    classifiers: tuple[str, ...] = ()
+    classifiers_sha256: tuple[str, ...] = ()
+    class_columns: tuple[tuple[str, Any, str], ...] = ()
     pictures: bool = True
     frames: Path | None = None
     keep_frames: bool = True
@@ -82,6 +90,7 @@ class Request:
         zooms: str | None = None,
         bands: str | None = None,
         confidence: float | None = None,
+        classifiers: str = NONE,
         **rest: Any,
     ) -> Request:
         """
@@ -95,6 +104,8 @@ class Request:
             Joined by commas: pictures, scales, three bands.
         confidence : float, optional
             Threshold.
+        classifiers : str
+            Names or paths of the cutout classifiers joined by commas, or ``none``.
         **rest
             As of the class.
 
@@ -107,7 +118,8 @@ class Request:
         fieldprep.errors.InputError
             If there are no such weights.
         fieldprep.errors.UsageError
-            If there is no such picture, a scale is none, or the bands are not three.
+            If there is no such picture, a scale is none, the bands are not three, or a classifier is not for
+            detections.
         """
         card = Card.beside(weights_path(detector))
         variants = tuple(variant.split(",")) if variant else (card.variant,)
@@ -116,6 +128,7 @@ class Request:
         chosen = tuple(bands.split(",")) if bands else None
         if chosen is not None and len(chosen) != 3:
             raise UsageError(f"--bands wants three bands, as in i,r,g; got {bands}")
+        cards = chosen_cards(classifiers)
         return cls(
             detector,
             card.sha256,
@@ -123,13 +136,16 @@ class Request:
             card.confidence if confidence is None else confidence,
             chosen,
             _scales(zooms) if zooms else (1.0,),
+            tuple(cards),
+            tuple(of_card.sha256 for of_card in cards.values()),
+            class_columns(list(cards.values())),
             **rest,
         )
 
     def options(self) -> dict[str, Any]:
         """What the result depends on."""
         options = dataclasses.asdict(self)
-        del options["frames"], options["keep_frames"]
+        del options["frames"], options["keep_frames"], options["class_columns"]
         return options
 
 
@@ -238,6 +254,8 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
         )
     with _timed("measure", outcome):
         table = catalogue_table(field_, detections, _meta(source, request, field_, view))
+    with _timed("classify", outcome):
+        add_classes(table, field_, request.classifiers, request.bands)
         catalogue = table[table["confidence"] >= request.confidence]
     with _timed("write", outcome):
         results = out / "fields" / source.name
@@ -286,6 +304,7 @@ def _meta(source: Source, request: Request, field_: Sky, view: View) -> dict[str
         "detector": request.detector,
         "detector_sha256": request.detector_sha256,
         "calibration": None if calibration is None else calibration.as_card(),
+        "classifiers": dict(zip(request.classifiers, request.classifiers_sha256, strict=True)),
         "variant": ",".join(request.variants),
         "zooms": list(request.zooms),
         "confidence": request.confidence,

@@ -126,3 +126,34 @@ def wait_for():
         pytest.fail("the condition never came true")
 
     return wait
+
+
+@pytest.fixture
+def make_classifier(tmp_path):
+    """Factory of a classifier that calls a stamp by its mean: over 0.5 it is of the first class."""
+    from onnx import TensorProto, helper, save  # noqa: PLC0415 -- of the full environment
+
+    from classifiers.cards import Card  # noqa: PLC0415 -- as above
+
+    def make(task, classes, *, channels=3, gray=True, sides=1.5, size=8):
+        nodes = [
+            helper.make_node("ReduceMean", ["stamps"], ["mean"], axes=[1, 2, 3], keepdims=0),
+            helper.make_node("Sub", ["mean", "half"], ["over"]),
+            helper.make_node("Unsqueeze", ["over", "last"], ["column"]),
+            helper.make_node("Mul", ["column", "gains"], ["logits"]),
+        ]
+        constants = [
+            helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]),
+            helper.make_tensor("last", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("gains", TensorProto.FLOAT, [2], [20.0, -20.0]),
+        ]
+        stamps = helper.make_tensor_value_info("stamps", TensorProto.FLOAT, ["n", channels, size, size])
+        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])
+        graph = helper.make_graph(nodes, task, [stamps], [logits], constants)
+        path = tmp_path / f"{task}.onnx"
+        save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+        prepared = {"size": size, "channels": channels, "gray": gray, "scaling": ["unit"]}
+        Card(task, task, "mean", tuple(classes), prepared, sha256(path), sides).write(path.with_suffix(".json"))
+        return str(path)
+
+    return make

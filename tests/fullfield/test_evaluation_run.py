@@ -291,7 +291,14 @@ def test_classes_are_scored_on_matched_objects_beside_what_became_of_all(write_r
     types = result["classifiers"]["star_galaxy"]
     assert types["label_column"] == "the truth's types"
     assert types["confusion"] == [[1, 1], [1, 0]]
+    # two detections are on galaxies of the truth, one on its star, and what each is called is told by what is under it
+    assert {k: shares(v["galaxy"]) for k, v in result["calls"]["star_galaxy"].items()} == {
+        "galaxies": (1, 2),
+        "stars": (1, 1),
+        "nothing": (0, 0),
+    }
     assert "shape: accuracy 0.500" in as_text(result)
+    assert "star_galaxy, of 2 detections on galaxies: galaxy 0.500" in as_text(result)
     page = (out / "evaluation.html").read_text()
     assert "Classifier: shape" in page
     assert (out / "evaluation" / "confusion_star_galaxy.png").exists()
