@@ -47,6 +47,7 @@ SIDES = {"spike": (8, 40), "halo": (10, 80), "bleed": (8, 30), "trail": (8, 60),
 ALONE_PX = 7.0  # no catalogued source is nearer to what is called bogus
 OFF_STAR_PX = 14.0  # nor is a spike's or a halo's place nearer to its star
 FAINTEST_NEAR = 23.0
+FAINTER_NEIGHBOUR = 2.0  # magnitudes by which a neighbour is too faint to be one
 GRAY = 0.4  # share of stamps of one band
 EDGE_PX, EDGE_SIGMA = 6, (5.0, 60.0)
 OFF_PX = 0.6  # scatter of a centroid
@@ -102,7 +103,17 @@ def _sources(sources: Sources, rng: np.random.Generator, faintest: float) -> pd.
     sides = sides * rng.uniform(0.85, 1.25, (len(sides), 1))
     far = rng.random(len(sides)) < 0.15  # no centroid was found: the middle of a box that is a little off
     off = np.where(far[:, None], rng.normal(0, 0.08, sides.shape) * sides, rng.normal(0, OFF_PX, sides.shape))
-    return _table(middle + off, sides, kind=type_[kept], label=type_[kept], modelMag_r=some.magnitude)
+    columns = {"kind": type_[kept], "label": type_[kept], "modelMag_r": some.magnitude}
+    return _table(middle + off, sides, neighbour_px=_neighbours(sources)[kept], **columns)
+
+
+def _neighbours(sources: Sources) -> Floats:
+    """Distance in pixels of each source from the nearest that is not two magnitudes fainter."""
+    xy = np.stack([sources.x, sources.y], axis=1)
+    apart = np.hypot(*(xy[:, None] - xy[None]).transpose(2, 0, 1))
+    faint = sources.magnitude[None] > sources.magnitude[:, None] + FAINTER_NEIGHBOUR
+    apart[faint | np.eye(len(xy), dtype=np.bool_)] = np.inf
+    return np.asarray(apart.min(axis=1, initial=np.inf))
 
 
 def _table(centres: Floats, sides: Floats, **columns: object) -> pd.DataFrame:

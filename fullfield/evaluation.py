@@ -84,7 +84,8 @@ def evaluate_run(
         ``catalogue``: scores of fields with a catalogue, ``pooled`` as `detector.evaluate.score_in_full` gives them, by
         field (``fields``) as `detector.evaluate.score` does, and in ``taken`` what was taken for what; ``classifiers``:
         what `fullfield.chain.evaluate_classes` gives; ``calls``: what `fullfield.chain.calls` does;
-        ``pictures``: scores of those with a picture's reference, likewise; ``without_truth``: names of fields left out, those that no row lies on among them.
+        ``pictures``: scores of those with a picture's reference, likewise; ``without_truth``: names of fields left out,
+        those that no row lies on among them.
 
     Raises
     ------
