@@ -110,78 +110,84 @@ class Preparation:
             raise InputError(f"stamp {first}: {stamps.shape[3]} channels, where the classifier takes {wanted}")
         if stamps.dtype.kind not in "fiub":
             raise InputError(f"stamp {first}: its values are no numbers ({stamps.dtype})")
-        finite = np.isfinite(stamps)
+        planes = np.ascontiguousarray(np.moveaxis(stamps, 3, 1))  # what runs along rows is twice as fast
+        finite = np.isfinite(planes)
         without = np.flatnonzero(~finite.any(axis=(1, 2, 3)))
         if len(without):
             raise InputError(f"stamp {first + without[0]}: not a finite pixel in it")
-        parts = _scaled(stamps, finite, self.scaling)
-        scaled = np.concatenate([np.repeat(part, self.channels // part.shape[3], axis=3) for part in parts], axis=3)
-        return np.moveaxis(_resized(scaled, self.size), 3, 1)
+        parts = _scaled(planes, finite, self.scaling)
+        scaled = np.concatenate([np.repeat(part, self.channels // part.shape[1], axis=1) for part in parts], axis=1)
+        return _resized(scaled, self.size)
 
 
-def _scaled(stamps: Stamps, finite: npt.NDArray[np.bool_], names: Sequence[str]) -> list[FloatArray]:
-    """Stamps by each scaling, the sky of a stamp told once for all."""
+def _scaled(planes: Stamps, finite: npt.NDArray[np.bool_], names: Sequence[str]) -> list[FloatArray]:
+    """Planes, shape (N, C, ny, nx), by each scaling, the sky of a stamp told once for all."""
     if set(names) == {UNIT}:
-        return [_in_shares(stamps, finite)] * len(names)
-    values = np.where(finite, stamps, np.nan).astype(np.float32)
+        return [_in_shares(planes, finite)] * len(names)
+    values = np.where(finite, planes, np.nan).astype(np.float32)
     sky, noise = _sky_and_noise(values)
     signal = np.where(finite, values - sky, np.float32(0))
     made = {
-        UNIT: lambda: _in_shares(stamps, finite),
+        UNIT: lambda: _in_shares(planes, finite),
         NOISE: lambda: _over_noise(signal, noise),
         PEAK: lambda: _over_peak(signal),
     }
     return [made[name]() for name in names]
 
 
-def _in_shares(stamps: Stamps, finite: npt.NDArray[np.bool_]) -> FloatArray:
-    most = np.iinfo(stamps.dtype).max if stamps.dtype.kind in "iu" else 1
-    return np.where(finite, stamps, 0).astype(np.float32) / np.float32(most)
+def _in_shares(planes: Stamps, finite: npt.NDArray[np.bool_]) -> FloatArray:
+    most = np.iinfo(planes.dtype).max if planes.dtype.kind in "iu" else 1
+    return np.where(finite, planes, 0).astype(np.float32) / np.float32(most)
 
 
 def _over_noise(signal: FloatArray, noise: FloatArray) -> FloatArray:
-    noise = np.maximum(noise, LEAST_NOISE * np.abs(signal).max(axis=(1, 2), keepdims=True))
-    return np.asarray(np.arcsinh(signal / _not_0(SOFTENING * noise)) / np.float32(3), np.float32)
+    noise = np.maximum(noise, LEAST_NOISE * _highest(signal))
+    x = signal / _not_0(SOFTENING * noise)
+    # arcsinh; NumPy's own takes five times as long
+    size = np.log(np.abs(x) + np.sqrt(x * x + np.float32(1)))
+    return np.asarray(np.copysign(size, x) / np.float32(3), np.float32)
 
 
 def _over_peak(signal: FloatArray) -> FloatArray:
-    ny, nx = signal.shape[1:3]
-    middle = signal[:, ny // 4 : ny - ny // 4, nx // 4 : nx - nx // 4]
-    return np.asarray(np.clip(signal / _not_0(np.abs(middle).max(axis=(1, 2), keepdims=True)), -2, 2), np.float32)
+    ny, nx = signal.shape[2:]
+    middle = signal[..., ny // 4 : ny - ny // 4, nx // 4 : nx - nx // 4]
+    return np.asarray(np.clip(signal / _not_0(_highest(middle)), -2, 2), np.float32)
+
+
+def _highest(signal: FloatArray) -> FloatArray:
+    """Largest absolute value of each plane, shape (N, C, 1, 1)."""
+    return np.asarray(np.abs(signal).max(axis=(2, 3), keepdims=True))
 
 
 def _sky_and_noise(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Median of each stamp's ring by channel, and its noise by the median deviation, shapes (N, 1, 1, C)."""
-    n, ny, nx, channels = values.shape
+    """Median of each stamp's ring by channel, and its noise by the median deviation, shapes (N, C, 1, 1)."""
+    n, channels, ny, nx = values.shape
     wide = max(1, min(ny, nx) // RING)
     ring = np.ones((ny, nx), np.bool_)
     ring[wide : ny - wide, wide : nx - wide] = False
-    around = values[:, ring]
-    bare = ~np.isfinite(around).any(axis=1)
+    around = values[..., ring]
+    bare = ~np.isfinite(around).any(axis=2)
     if bare.any():  # a ring without data: all of the stamp must do, and where that has none, nothing
-        whole = values.reshape(n, -1, channels)
+        whole = values.reshape(n, channels, -1)
         for i, channel in np.argwhere(bare):
-            some = whole[i, :, channel][np.isfinite(whole[i, :, channel])]
-            around[i, :, channel] = np.median(some) if len(some) else 0
+            some = whole[i, channel][np.isfinite(whole[i, channel])]
+            around[i, channel] = np.median(some) if len(some) else 0
     median = np.nanmedian if np.isnan(around).any() else np.median
-    sky = median(around, axis=1, keepdims=True)
-    noise = 1.4826 * median(np.abs(around - sky), axis=1, keepdims=True)
-    return sky[:, :, None].astype(np.float32), noise[:, :, None].astype(np.float32)
+    sky = median(around, axis=2, keepdims=True)
+    noise = 1.4826 * median(np.abs(around - sky), axis=2, keepdims=True)
+    return sky[..., None].astype(np.float32), noise[..., None].astype(np.float32)
 
 
 def _not_0(values: FloatArray) -> FloatArray:
     return np.where(values > 0, values, np.float32(1))
 
 
-def _resized(stamps: FloatArray, size: int) -> FloatArray:
-    if stamps.shape[1:3] == (size, size):
-        return stamps
-    smaller = size <= min(stamps.shape[1:3])
-    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    out = np.empty((len(stamps), size, size, stamps.shape[3]), np.float32)
-    for i, stamp in enumerate(stamps):
-        for channel in range(stamps.shape[3]):
-            out[i, ..., channel] = cv2.resize(
-                np.ascontiguousarray(stamp[..., channel]), (size, size), interpolation=how
-            )
+def _resized(planes: FloatArray, size: int) -> FloatArray:
+    n, channels, ny, nx = planes.shape
+    if (ny, nx) == (size, size):
+        return planes
+    how = cv2.INTER_AREA if size <= min(ny, nx) else cv2.INTER_LINEAR
+    out = np.empty((n, channels, size, size), np.float32)
+    for i, channel in np.ndindex(n, channels):
+        out[i, channel] = cv2.resize(planes[i, channel], (size, size), interpolation=how)
     return out
