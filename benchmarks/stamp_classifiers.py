@@ -1,5 +1,5 @@
 """
-Train a stamp classifier by folds of sky, and put the folds' networks into the one file that ships.
+Train a stamp classifier by folds of sky, for its figures, and on all of them, for the file that ships.
 
     python benchmarks/stamp_classifiers.py star_galaxy SET... --out WORK
     python benchmarks/stamp_classifiers.py real_bogus SET... --out WORK
@@ -7,7 +7,8 @@ Train a stamp classifier by folds of sky, and put the folds' networks into the o
 SET is what `classifiers.stampsets.read_stamps` takes: what `benchmarks/stampsets.py` wrote, or a table of labels with
 its images. Fields and patches of sky are dealt out to folds, all copies of a field to one. Every stamp is classified by
 the network that saw nothing of its fold: ``WORK/found.parquet``. No epoch is picked by what is left out. The
-temperature is fitted to all of these together. A training that was stopped is gone on with.
+temperature is fitted to all of these together; the last network, which ships, has it too. A training that was stopped
+is gone on with.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from fieldprep.cores import cores
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+ALL = -1
 COPY = r"^(\d{6}-\d-\d{4})-.*$"  # of a real field, injected into
 
 
@@ -46,13 +48,12 @@ def main() -> None:
     task = Task.read(arguments.task)
     stamps = together([(path.resolve().name, read_stamps(path).of_task(task)) for path in arguments.sets])
     part = folds(stamps.labels, stamps.groups, arguments.folds)
-    checkpoints, logits = [], np.zeros((len(stamps), 1, len(task.classes)))
+    logits = np.zeros((len(stamps), 1, len(task.classes)))
     for fold in range(arguments.folds):
         folder, left = arguments.out / str(fold), part == fold
         checkpoint = trained(task, stamps, part, fold, folder)
         path = export_classifier([checkpoint], folder / f"{task.name}.onnx")
         logits[left] = Classifier.load(path).logits(stamps.select(left).stamps)
-        checkpoints.append(checkpoint)
     found = probabilities(logits, task.activation).mean(axis=1)
     temperature = fit_temperature(logits, task.numbers_of(stamps.labels), task.activation)
     table = stamps.rows.assign(name=stamps.names, group=stamps.groups, truth=stamps.labels, fold=part)
@@ -68,18 +69,20 @@ def main() -> None:
         "fields and patches of sky": len(np.unique(stamps.groups)),
         "recipe": task.as_table()["recipe"],
     }
-    export_classifier(checkpoints, arguments.out / f"{task.name}.onnx", temperature=temperature, training=about)
     print(
         f"temperature {temperature:.3f}; accuracy {(found.argmax(axis=1) == task.numbers_of(stamps.labels)).mean():.4f}"
     )
+    checkpoint = trained(task, stamps, part, ALL, arguments.out / "all")
+    export_classifier([checkpoint], arguments.out / f"{task.name}.onnx", temperature=temperature, training=about)
 
 
 def trained(task: Task, stamps: StampSet, part: npt.NDArray[np.int64], fold: int, folder: Path) -> Path:
-    """Checkpoint of the network that saw all folds but one."""
+    """Checkpoint of the network that saw all folds but one, or `ALL` (its log is then of stamps that it saw)."""
     last = folder / "last.ckpt"
     if not (folder / "done").exists():
         left = part == fold
-        last = train_stamps(task, stamps.select(~left), stamps.select(left), folder, resume=last.exists())
+        logged = stamps.select(part == 0 if fold == ALL else left)
+        last = train_stamps(task, stamps.select(~left), logged, folder, resume=last.exists())
         (folder / "done").touch()
     return last
 
