@@ -172,10 +172,18 @@ def _sky_and_noise(values: FloatArray) -> tuple[FloatArray, FloatArray]:
         for i, channel in np.argwhere(bare):
             some = whole[i, channel][np.isfinite(whole[i, channel])]
             around[i, channel] = np.median(some) if len(some) else 0
-    median = np.nanmedian if np.isnan(around).any() else np.median
-    sky = median(around, axis=2, keepdims=True)
-    noise = 1.4826 * median(np.abs(around - sky), axis=2, keepdims=True)
+    sky = _medians(around)
+    noise = 1.4826 * _medians(np.abs(around - sky))
     return sky[..., None].astype(np.float32), noise[..., None].astype(np.float32)
+
+
+def _medians(around: FloatArray) -> FloatArray:
+    """Medians along the last axis of what is there, shape (N, C, 1)."""
+    found = np.median(around, axis=2, keepdims=True)
+    holed = np.isnan(found[..., 0])
+    if holed.any():  # these only: it is ten times as slow
+        found[holed] = np.nanmedian(around[holed], axis=1, keepdims=True)
+    return found
 
 
 def _not_0(values: FloatArray) -> FloatArray:
