@@ -60,7 +60,7 @@ def main() -> None:
     part = folds(stamps.labels, stamps.groups, arguments.folds, seed=arguments.seed)
     rows = {}
     for name, classify in entries(arguments.out).items():
-        if arguments.only and not any(word in name for word in arguments.only):
+        if arguments.only and not name.startswith(tuple(arguments.only)):
             continue
         found = _kept(arguments.out / "found" / f"{name}.npz", stamps, part, classify)
         rows[name] = row(stamps, found, task)
