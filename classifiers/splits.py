@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
+SHARES = (0.7, 0.15, 0.15)  # to train on, to validate and calibrate on, to score on
 NEGM = (0.525, 0.225, 0.25)  # a quarter to test on, then 30 % of the rest to validate on; Negm 2021, section 3.1
 
 

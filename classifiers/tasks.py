@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifiers.preparing import Preparation
+from classifiers.splits import SHARES
 from fieldprep.errors import InputError, UsageError, one_line
 from fieldprep.stamps import Cut
 
@@ -55,6 +56,9 @@ class Recipe:
         Noise that is added, in the units of the prepared stamps.
     smoothing : float
         Of the labels.
+    shares : (float, float, float)
+        Of the objects or patches of sky: to train on, to validate and calibrate on, to score on; they are brought to a
+        sum of 1.
     """
 
     optimiser: str = "adamw"
@@ -70,6 +74,7 @@ class Recipe:
     shift: float = 0.0
     noise: float = 0.0
     smoothing: float = 0.0
+    shares: tuple[float, ...] = SHARES
 
     def __post_init__(self) -> None:
         for name, allowed in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("loss", LOSSES)):
@@ -81,6 +86,8 @@ class Recipe:
         for name in ("weight_decay", "patience", "shift", "noise", "smoothing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be under 0, got {getattr(self, name)!r}")
+        if len(self.shares) != len(SHARES) or not all(0 < share < float("inf") for share in self.shares):
+            raise ValueError(f"shares must be {len(SHARES)} numbers over 0, got {self.shares!r}")
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class Task:
     name : str
         What it answers; the columns of a catalogue begin with it.
     classes : tuple of str
-        Names of the classes. Of two, the first is the one that recall and false positives are told of.
+        Names of the classes. The first is the one that recall and false positives are told of, against the others.
     stamps : Preparation
         How stamps become the network's input.
     network : str

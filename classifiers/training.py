@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from classifiers.classify import Classifier
-from classifiers.export import export_classifier
+from classifiers.export import export_classifier, task_of
 from classifiers.metrics import classification_scores
 from classifiers.splits import split
 from classifiers.train import TASK_FILE, train_stamps
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from classifiers.stampsets import StampSet
     from classifiers.tasks import Task
 
-SHARES = (0.7, 0.15, 0.15)  # to train on, to validate and calibrate on, to score on
 TRAINING, VALIDATION, TEST = range(3)
 PARTS = ("train", "validate", "test")
 SPLIT_FILE = "split.csv"
@@ -39,8 +38,8 @@ def train_and_export(
     task : Task
         What it is.
     stamps : StampSet
-        Labelled stamps, with the labels that their files have. Objects, or patches of sky, are dealt out: 70 % to train
-        on, 15 % to validate and calibrate on, 15 % to score on; ``split.csv`` says which.
+        Labelled stamps, with the labels that their files have. Objects, or patches of sky, are dealt out by the
+        recipe's shares to train on, to validate and calibrate on, and to score on; ``split.csv`` says which.
     out : path
         Folder for the checkpoints, the log and ``TASK.onnx`` with its card.
     seed : int
@@ -61,7 +60,7 @@ def train_and_export(
         If there are too few objects or classes, nothing to resume, or what is resumed had another task or split.
     """
     of_task = stamps.of_task(task)
-    part = split(of_task.labels, of_task.groups, SHARES, seed=seed)
+    part = split(of_task.labels, of_task.groups, task.recipe.shares, seed=seed)
     if resume:
         _check_same(task, seed, out)
     parts = [of_task.select(part == k) for k in (TRAINING, VALIDATION, TEST)]
@@ -86,8 +85,7 @@ def _check_same(task: Task, seed: int, out: Path) -> None:
     path = out / TASK_FILE
     if not path.is_file():
         raise InputError(f"{out}: no training to resume (no {TASK_FILE} in it)")
-    asked = json.loads(json.dumps({"task": task.as_table(), "seed": seed}))
-    if json.loads(path.read_text()) != asked:
+    if (task_of(path), json.loads(path.read_text()).get("seed")) != (task, seed):
         raise InputError(f"{out}: was begun as another task or with another seed; name another --out, or use those")
 
 

@@ -41,3 +41,10 @@ def test_the_same_seed_deals_alike_and_another_otherwise():
 def test_too_few_groups_are_an_input_error():
     with pytest.raises(InputError, match="2 objects or patches of sky cannot be dealt out to 3 parts"):
         folds(*stamps([4, 4]), 3)
+
+
+def test_negms_shares_of_his_stamps_are_his_counts():
+    labels = np.where(np.arange(21_785) < round(0.8824 * 21_785), "real", "bogus")
+    part = split(labels, np.arange(21_785).astype(str), NEGM)
+    assert np.bincount(part).tolist() == pytest.approx([11_436, 4_902, 5_447], abs=2)  # his table of section 3.1
+    assert [(labels[part == k] == "real").mean() for k in range(3)] == pytest.approx([0.8824] * 3, abs=1e-3)

@@ -1,5 +1,6 @@
 import pytest
 
+from classifiers.splits import NEGM, SHARES
 from classifiers.tasks import Task, names
 from fieldprep.errors import InputError, UsageError
 
@@ -37,10 +38,54 @@ def test_labels_are_told_as_classes_and_others_left_out(tmp_path):
     assert task.recipe.epochs == 3
 
 
-def test_the_hand_scanners_classes_become_negms_two():
+# Negm 2021, the table of section 1.2: original, visual and binary class
+PAPER = {
+    "Artefact": ("Artefact", "Not-Real"),
+    "Dipole": ("Dipole/Saturated", "Not-Real"),
+    "Saturated Star": ("Dipole/Saturated", "Not-Real"),
+    "Moving": ("Real", "Real"),
+    "Variable": ("Real", "Real"),
+    "Transient": ("Real", "Real"),
+    "SN Other": ("Real", "Real"),
+    "SN Bronze": ("Real", "Real"),
+    "SN Silver": ("Real", "Real"),
+    "SN Gold": ("Real", "Real"),
+}
+
+
+def test_the_hand_scanners_classes_become_negms_three():
+    task = Task.read("sdss_sn_three")
+    visual = {"Artefact": "artefact", "Dipole/Saturated": "dipole_saturated", "Real": "real"}
+    assert {label: task.class_of(label) for label in PAPER} == {label: visual[of] for label, (of, _) in PAPER.items()}
+    assert task.classes[0] == "real"
+
+
+def test_the_hand_scanners_classes_become_negms_two_but_for_the_saturated_star_that_his_text_calls_real():
     task = Task.read("sdss_sn")
-    assert {label for label, name in task.labels.items() if name == "bogus"} == {"Artefact", "Dipole"}
-    assert len(task.labels) == 10
+    binary = {"Not-Real": "bogus", "Real": "real"}
+    differ = {label for label, (_, of) in PAPER.items() if task.class_of(label) != binary[of]}
+    assert differ == {"Saturated Star"}
+    assert task.class_of("Saturated Star") == task.class_of("Saturated star") == "real"
+
+
+def test_the_hand_scanners_ten_classes_stay_ten():
+    task = Task.read("sdss_sn_ten")
+    given = [task.class_of(label) for label in PAPER]
+    assert given == [label.lower().replace(" ", "_") for label in PAPER]
+    assert sorted(task.classes) == sorted(given)
+
+
+def test_the_three_tasks_of_the_same_stamps_read_the_same_labels_and_stamps():
+    two, three, ten = (Task.read(name) for name in ("sdss_sn", "sdss_sn_three", "sdss_sn_ten"))
+    assert two.labels.keys() == three.labels.keys() == ten.labels.keys()
+    assert two.stamps == three.stamps == ten.stamps
+    assert (two.stamps.size, two.stamps.channels) == (69, 3)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_papers_tasks_have_the_papers_shares(name):
+    his = "Negm" in Task.read(name).about or name.startswith("sdss_sn")
+    assert Task.read(name).recipe.shares == (NEGM if his else SHARES)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +99,9 @@ def test_the_hand_scanners_classes_become_negms_two():
         ("epochs = 3", "epochs = 0", "epochs must be over 0"),
         ("epochs = 3", 'loss = "hinge"', "loss must be of"),
         ("epochs = 3", 'augment = ["warp"]', "augment must be of"),
+        ("epochs = 3", "shares = [0.7, 0.3]", "shares must be 3 numbers over 0"),
+        ("epochs = 3", "shares = [0.7, 0.3, 0.0]", "shares must be 3 numbers over 0"),
+        ("epochs = 3", "shares = 0.7", "not a classifier's task"),
         ("epochs = 3", "unheard_of = 1", "unheard_of"),
         ("epochs = 3", "epochs =", "not a classifier's task"),
     ],
