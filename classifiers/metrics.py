@@ -148,6 +148,65 @@ def recall_at(positive: npt.NDArray[np.bool_], value: Floats, false_positives: f
     return float((value[positive] > least).mean())
 
 
+def threshold_for_recall(positive: npt.NDArray[np.bool_], value: Floats, recall: float) -> float:
+    """
+    Highest threshold at which the recall is at least what is wanted; what is at it or over it is taken.
+
+    Parameters
+    ----------
+    positive : 1D bool `~numpy.ndarray`, shape (N,)
+        Which are positive.
+    value : 1D float64 `~numpy.ndarray`, shape (N,)
+        What ranks them, positives higher.
+    recall : float
+        Share of the positives that is to be taken, over 0, up to 1.
+
+    Returns
+    -------
+    float
+        The value of a positive; NaN without one.
+
+    Raises
+    ------
+    ValueError
+        If the recall is not of that range.
+    """
+    if not 0 < recall <= 1:
+        raise ValueError(f"recall must be over 0, up to 1, got {recall!r}")
+    positives = np.sort(value[positive])[::-1]
+    if not len(positives):
+        return float("nan")
+    return float(positives[int(np.ceil(recall * len(positives) - 1e-9)) - 1])  # 0.9 x 10 is a hair over 9
+
+
+def rates_at(positive: npt.NDArray[np.bool_], value: Floats, threshold: float) -> dict[str, dict[str, Any]]:
+    """
+    Recall and false-positive rate where what is at a threshold or over it is taken.
+
+    Parameters
+    ----------
+    positive : 1D bool `~numpy.ndarray`, shape (N,)
+        Which are positive.
+    value : 1D float64 `~numpy.ndarray`, shape (N,)
+        What ranks them.
+    threshold : float
+        From which on they are taken.
+
+    Returns
+    -------
+    dict
+        ``recall`` and ``false_positive_rate``, each with ``value``, ``low``, ``high`` (68 %, Jeffreys), ``k`` and
+        ``n``; NaN where there is nothing to divide by.
+    """
+    taken = value >= threshold
+    rates: dict[str, dict[str, Any]] = {}
+    for name, of in (("recall", positive), ("false_positive_rate", ~positive)):
+        k, n = int((taken & of).sum()), int(of.sum())
+        low, high = binom_conf_interval(k, n, CONFIDENCE_LEVEL, interval="jeffreys") if n else (np.nan, np.nan)
+        rates[name] = {"value": k / n if n else float("nan"), "low": float(low), "high": float(high), "k": k, "n": n}
+    return rates
+
+
 def _measures(true: Ints, given: Ints, classes: int, probabilities: Floats | None) -> dict[str, float]:
     confusion = confusion_matrix(true, given, classes)
     _, recall, f1 = per_class(confusion)

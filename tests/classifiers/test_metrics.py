@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.metrics import auc, classification_scores, recall_at
+from classifiers.metrics import auc, classification_scores, rates_at, recall_at, threshold_for_recall
 
 CLASSES = ("round", "edge", "spiral", "odd")
 
@@ -107,3 +107,48 @@ def test_recall_at_a_share_of_false_positives_is_the_curves(seed, ties, rate):
 def test_recall_of_nothing_is_not_known():
     assert np.isnan(recall_at(np.zeros(3, np.bool_), np.ones(3), 0.05))
     assert np.isnan(recall_at(np.ones(3, np.bool_), np.ones(3), 0.05))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.sampled_from([0.01, 0.5, 0.9, 0.95, 0.99, 1.0]))
+def test_a_threshold_for_a_recall_is_the_curves(seed, ties, wanted):
+    metrics = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(seed)
+    positive = random.random(150) < 0.6
+    value = random.normal(0, 1, 150) + positive
+    value = value.round() if ties else value
+    false, true, thresholds = metrics.roc_curve(positive, value, drop_intermediate=False)
+    first = int(np.argmax(true >= wanted - 1e-9))  # thresholds fall along the curve: the first is the highest
+    threshold = threshold_for_recall(positive, value, wanted)
+    assert threshold == thresholds[first]
+    found = rates_at(positive, value, threshold)
+    assert found["recall"]["value"] == pytest.approx(true[first])
+    assert found["false_positive_rate"]["value"] == pytest.approx(false[first])
+    higher = rates_at(positive, value, np.nextafter(threshold, np.inf))
+    assert higher["recall"]["value"] < wanted - 1e-9
+
+
+def test_a_recall_that_rounding_would_miss_is_reached_with_as_many_as_it_takes():
+    value = np.arange(10.0)
+    everything = np.ones(10, np.bool_)
+    assert [threshold_for_recall(everything, value, recall) for recall in (0.1, 0.7, 0.9, 0.91, 1.0)] == [9, 3, 1, 0, 0]
+
+
+def test_rates_at_a_threshold_have_their_counts_and_intervals():
+    positive = np.array([True, True, True, False, False])
+    found = rates_at(positive, np.array([0.9, 0.5, 0.1, 0.5, 0.2]), 0.5)
+    assert [found["recall"][key] for key in ("k", "n")] == [2, 3]
+    assert [found["false_positive_rate"][key] for key in ("k", "n")] == [1, 2]
+    for rate in found.values():
+        assert rate["low"] < rate["value"] < rate["high"]
+
+
+def test_a_recall_that_cannot_be_is_refused_and_one_of_nothing_has_no_threshold():
+    some = np.array([True, False])
+    for recall in (0.0, -0.1, 1.01, float("nan")):
+        with pytest.raises(ValueError, match="recall must be over 0, up to 1"):
+            threshold_for_recall(some, np.ones(2), recall)
+    assert np.isnan(threshold_for_recall(~some[:1], np.ones(1), 0.9))
+    nothing = rates_at(~some[:1], np.ones(1), 0.5)["recall"]
+    assert nothing["n"] == 0
+    assert np.isnan([nothing["value"], nothing["low"], nothing["high"]]).all()
