@@ -29,6 +29,9 @@ class Card(WeightsCard):
     temperature : float
         Logits are divided by it first, so that probabilities are as often right as they say; fitted on validation
         stamps only.
+    thresholds : dict
+        By recall, written as ``"0.95"``, the probability of the first class from which on a stamp is taken for it, so
+        that this share of the validation stamps of that class is; empty where it was not measured.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Card(WeightsCard):
     sides: float | None = None
     activation: str = "softmax"
     temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
     licence: str = "AGPL-3.0-or-later"
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -51,6 +55,9 @@ class Card(WeightsCard):
             raise ValueError(f"activation must be of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
         if not (isinstance(self.temperature, int | float) and self.temperature > 0):
             raise ValueError(f"temperature must be over 0, got {self.temperature!r}")
+        for recall, threshold in self.thresholds.items():
+            if not (0 < float(recall) <= 1 and 0 <= threshold <= 1):
+                raise ValueError(f"thresholds must be probabilities by recall, got {recall!r}: {threshold!r}")
         _ = self.preparation
 
     @property

@@ -8,14 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from classifiers.cards import Card
+from classifiers.series import Series, network_inputs
+from classifiers.uncertainty import Uncertainty, uncertainty_of
 from fieldprep import resources
+from fieldprep.errors import UsageError
 from fieldprep.network import load_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fieldprep.network import Network
+    from fieldprep.network import FloatArray, Network
 
 Floats = npt.NDArray[np.float64]
 Stamps = npt.NDArray[Any]
@@ -69,14 +72,16 @@ class Classifier:
         """Names of the classes, by index."""
         return self.card.classes
 
-    def predict(self, stamps: Stamps | Sequence[Stamps]) -> Floats:
+    def predict(self, stamps: Stamps | Sequence[Stamps | Series]) -> Floats:
         """
         Probability of each class.
 
         Parameters
         ----------
-        stamps : 4D `~numpy.ndarray`, shape (N, ny, nx, C), or sequence of N 3D `~numpy.ndarray`
-            Stamps of any size, which are brought to the card's, not cropped; NaN where there are no data.
+        stamps : 4D `~numpy.ndarray`, shape (N, ny, nx, C), or sequence of N 3D `~numpy.ndarray` or `Series`
+            Stamps of any size, which are brought to the card's, not cropped; NaN where there are no data. A classifier
+            of several epochs takes a series an object, of which it sees the latest, as many as the card says; a stamp
+            by itself is a series of one.
 
         Returns
         -------
@@ -86,11 +91,12 @@ class Classifier:
         Raises
         ------
         fieldprep.errors.InputError
-            If a stamp has another number of channels than the card says, or no finite pixel.
+            If a stamp has another number of channels than the card says, or no finite pixel, or a series is given where
+            single stamps are taken.
         """
         return np.asarray(self.votes(stamps).mean(axis=1))
 
-    def votes(self, stamps: Stamps | Sequence[Stamps]) -> Floats:
+    def votes(self, stamps: Stamps | Sequence[Stamps | Series]) -> Floats:
         """
         Probability of each class by each of its networks; how far they are apart is how unsure they are.
 
@@ -111,7 +117,34 @@ class Classifier:
         """
         return probabilities(self.logits(stamps), self.card.activation, self.card.temperature)
 
-    def logits(self, stamps: Stamps | Sequence[Stamps]) -> Floats:
+    def uncertainty(self, stamps: Stamps | Sequence[Stamps | Series]) -> Uncertainty:
+        """
+        How unsure its networks are together of each stamp.
+
+        Parameters
+        ----------
+        stamps
+            As of `predict`.
+
+        Returns
+        -------
+        Uncertainty
+
+        Raises
+        ------
+        fieldprep.errors.UsageError
+            If it is one network, which has no other to disagree with.
+        fieldprep.errors.InputError
+            As of `predict`.
+        """
+        votes = self.votes(stamps)
+        if not len(votes):  # which do not tell how many networks there are
+            votes = np.zeros((0, 2, len(self.classes)))
+        if votes.shape[1] < 2:
+            raise UsageError(f"{self.card.name}: one network; export several checkpoints, or one with draws=20")
+        return uncertainty_of(votes)
+
+    def logits(self, stamps: Stamps | Sequence[Stamps | Series]) -> Floats:
         """
         What its networks say, before it is made probabilities.
 
@@ -133,13 +166,18 @@ class Classifier:
         prepare = self.card.preparation
         n, parts = len(stamps), []
         for start in range(0, n, AT_ONCE):
-            some = prepare(stamps[start : start + AT_ONCE])
-            batch = np.zeros((AT_ONCE, *some.shape[1:]), np.float32)
-            batch[: len(some)] = some
-            parts.append(self.network(batch)[: len(some)])
+            inputs = network_inputs(prepare, stamps[start : start + AT_ONCE], first=start)
+            some = len(inputs[0])
+            parts.append(self.network(*(_filled_up(part) for part in inputs))[:some])
         if not parts:
             return np.zeros((0, 1, len(self.classes)))
         return np.concatenate(parts).astype(np.float64).reshape(n, -1, len(self.classes))
+
+
+def _filled_up(some: FloatArray) -> FloatArray:
+    batch = np.zeros((AT_ONCE, *some.shape[1:]), np.float32)
+    batch[: len(some)] = some
+    return batch
 
 
 def probabilities(logits: Floats, activation: str, temperature: float = 1.0) -> Floats:

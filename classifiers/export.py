@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from torch import nn
 
 from classifiers.cards import Card
 from classifiers.classify import Classifier, probabilities
+from classifiers.dropout import drawn
+from classifiers.metrics import threshold_for_recall
+from classifiers.series import NO_EPOCH
 from classifiers.tasks import Task
 from classifiers.train import TASK_FILE, load_checkpoint
 from fieldprep.cards import sha256
@@ -26,12 +30,15 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from classifiers.preparing import FloatArray, Preparation
     from classifiers.stampsets import StampSet
 
     Floats = npt.NDArray[np.float64]
 
 PARITY = 1e-4  # of a probability
 COOLEST, HOTTEST = 0.05, 20.0
+RECALLS = (0.9, 0.95, 0.99)  # that the card has thresholds for
+DIGITS = 6  # of a threshold; runtimes differ in the seventh
 
 
 class _Together(nn.Module):
@@ -41,8 +48,8 @@ class _Together(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return torch.stack([network(inputs) for network in self.networks], dim=1)
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return torch.stack([network(*inputs) for network in self.networks], dim=1)
 
 
 def task_of(checkpoint: Path) -> Task:
@@ -71,7 +78,7 @@ def task_of(checkpoint: Path) -> Task:
 
 
 def export_classifier(
-    checkpoints: Sequence[Path], out: Path, *, validation: StampSet | None = None, **about: Any
+    checkpoints: Sequence[Path], out: Path, *, draws: int = 0, validation: StampSet | None = None, **about: Any
 ) -> Path:
     """
     Write classifiers that were trained alike as one ONNX file with its card.
@@ -82,8 +89,12 @@ def export_classifier(
         Of one task; where there are several, the file holds all of them and their mean is what it says.
     out : path
         The ``.onnx`` to write.
+    draws : int
+        Where it is over 0, each network is written that many times, each time with another draw of its dropout kept:
+        the networks that `classifiers.dropout.drawn` makes of it. Their mean is what the file says, and how far they
+        are apart is how unsure it is; it takes their number in time.
     validation : StampSet, optional
-        Stamps that none of them was trained on: the temperature is fitted to them.
+        Stamps that none of them was trained on: the temperature is fitted to them, and the thresholds are theirs.
     **about
         More of the card: ``training``, ``scores``, ``limits``, ``temperature``.
 
@@ -96,21 +107,25 @@ def export_classifier(
     ------
     fieldprep.errors.InputError
         If a checkpoint cannot be read, or the file strays from the networks.
+    fieldprep.errors.UsageError
+        If draws are asked of a network without dropout.
     """
     task = task_of(checkpoints[0])
     networks = [load_checkpoint(path, task_of(path)).network.eval() for path in checkpoints]
-    together = _Together(networks) if len(networks) > 1 else networks[0]
+    example = tuple(torch.from_numpy(part) for part in _made_up(task.stamps, 2))
+    if draws:
+        networks = [one for network in networks for one in drawn(network, draws, example)]
+    together = _Together(networks).eval()
     out.parent.mkdir(parents=True, exist_ok=True)
-    shape = task.stamps.inputs, task.stamps.size, task.stamps.size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making
         torch.onnx.export(
             together,
-            (torch.zeros(2, *shape),),
+            example,
             out,
-            input_names=["stamps"],
+            input_names=["stamps", "gaps"][: len(example)],
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamic_shapes=(tuple({0: torch.export.Dim("n")} for _ in example),),
             dynamo=True,
             verbose=False,
             external_data=False,
@@ -127,23 +142,45 @@ def export_classifier(
         **about,
     )
     classifier = Classifier(load_network(out, precision="f32"), card)
-    _check(together, classifier, shape)
+    _check(together, classifier)
     if validation is not None:
         logits, true = classifier.logits(validation.stamps), task.numbers_of(validation.labels)
-        card = replace(card, temperature=fit_temperature(logits, true, task.activation))
+        temperature = fit_temperature(logits, true, task.activation)
+        found = probabilities(logits, task.activation, temperature).mean(axis=1)
+        card = replace(card, temperature=temperature, thresholds=_thresholds(true == 0, found[:, 0]))
     card.write(out.with_suffix(".json"))
     return out
 
 
-def _check(network: nn.Module, classifier: Classifier, shape: tuple[int, int, int]) -> None:
-    inputs = np.random.default_rng(0).normal(0, 1, (8, *shape)).astype(np.float32)
+def _made_up(stamps: Preparation, n: int) -> tuple[FloatArray, ...]:
+    """Inputs as a network takes them, of noise; of several epochs, as many as the number of the series tells."""
+    random = np.random.default_rng(0)
+    shape = (stamps.inputs, stamps.size, stamps.size)
+    if stamps.epochs == 1:
+        return (random.normal(0, 1, (n, *shape)).astype(np.float32),)
+    number = 1 + np.arange(n) % stamps.epochs
+    there = np.arange(stamps.epochs) < number[:, None]
+    gaps = np.where(there, random.uniform(0, 6, there.shape), NO_EPOCH)
+    return random.normal(0, 1, (*there.shape, *shape)).astype(np.float32), gaps.astype(np.float32)
+
+
+def _check(network: nn.Module, classifier: Classifier) -> None:
+    inputs = _made_up(classifier.card.preparation, 8)
     with torch.no_grad():
-        theirs = network(torch.from_numpy(inputs)).numpy().astype(np.float64)
-    ours = classifier.network(inputs).astype(np.float64)
+        theirs = network(*map(torch.from_numpy, inputs)).numpy().astype(np.float64)
+    ours = classifier.network(*inputs).astype(np.float64)
     activation = classifier.card.activation
     strays = float(np.abs(probabilities(ours, activation) - probabilities(theirs, activation)).max())
     if strays > PARITY:
         raise InputError(f"{classifier.card.name}: the exported file strays from the network by {strays:.2g}")
+
+
+def _thresholds(positive: npt.NDArray[np.bool_], found: Floats) -> dict[str, float]:
+    """By recall, rounded down, so that what is at a threshold in one runtime is in another."""
+    if not positive.any():
+        return {}
+    exact = {f"{recall:g}": threshold_for_recall(positive, found, recall) for recall in RECALLS}
+    return {recall: math.floor(threshold * 10**DIGITS) / 10**DIGITS for recall, threshold in exact.items()}
 
 
 def fit_temperature(logits: Floats, true: npt.NDArray[np.int64], activation: str) -> float:

@@ -1,7 +1,8 @@
 """
 Networks by name: those of the papers, layer by layer, a small one of our own, and timm's.
 
-Every network takes (N, inputs, size, size) and gives logits (N, K). Needs the train extra.
+Every network takes (N, inputs, size, size) and gives logits (N, K); that of series takes a second input, the gaps
+between epochs, as `classifiers.series` has them. Needs the train extra.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import timm
 import torch
 from torch import nn
 
+from classifiers.compact import Compact, EpochSeries
+from classifiers.tasks import SERIES
 from fieldprep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -141,62 +144,6 @@ def kim_brunner(inputs: int, size: int, classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
-class _Residual(nn.Module):
-    """Two convolutions with batch normalisation around a shortcut, the first of them with this stride."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.SiLU(),
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-        same = stride == 1 and inputs == outputs
-        self.shortcut: nn.Module = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-        self.after = nn.SiLU()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.after(self.body(x) + self.shortcut(x))
-        return out
-
-
-class Compact(nn.Module):
-    """
-    A small residual network: three stages of 24, 48 and 96 filters, and both the mean and the largest of the last.
-
-    Parameters
-    ----------
-    inputs, classes : int
-        As of `build`.
-    filters : tuple of int
-        Of each stage; each after the first halves the size.
-    dropout : float
-        Before the last layer.
-    """
-
-    def __init__(
-        self, inputs: int, classes: int, filters: tuple[int, ...] = (24, 48, 96), dropout: float = 0.3
-    ) -> None:
-        super().__init__()
-        first = filters[0]
-        layers: list[nn.Module] = [nn.Conv2d(inputs, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.SiLU()]
-        channels = first
-        for outputs in filters:
-            layers.append(_Residual(channels, outputs, 2))
-            channels = outputs
-        self.features = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * channels, classes))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits, shape (N, K), of inputs of any size over 8 px."""
-        seen = self.features(x)
-        both = torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], dim=1)
-        logits: torch.Tensor = self.head(both)
-        return logits
-
-
 def compact(inputs: int, size: int, classes: int) -> nn.Module:
     """Our small network, `Compact`; it takes any size of 8 px and over."""
     if size < 8:
@@ -204,11 +151,19 @@ def compact(inputs: int, size: int, classes: int) -> nn.Module:
     return Compact(inputs, classes)
 
 
+def series(inputs: int, size: int, classes: int) -> nn.Module:
+    """The network of several epochs, `EpochSeries`; it takes any size of 8 px and over."""
+    if size < 8:
+        raise ValueError(f"size must be 8 or more, got {size}")
+    return EpochSeries(inputs, classes)
+
+
 NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "negm": negm,
     "negm_refined": negm_refined,
     "kim_brunner": kim_brunner,
     "compact": compact,
+    SERIES: series,
 }
 
 

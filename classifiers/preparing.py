@@ -50,15 +50,18 @@ class Preparation:
         three; the unit and the zero point of a stamp do not matter.
         peak: the signal over its own largest absolute value in the middle half of the stamp, which leaves nothing but
         the shape.
+    epochs : int
+        How many epochs of an object there may be in one input; see `classifiers.series`.
     """
 
     size: int
     channels: int
     gray: bool = False
     scaling: tuple[str, ...] = (NOISE,)
+    epochs: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("size", "channels"):
+        for name in ("size", "channels", "epochs"):
             value = getattr(self, name)
             if not (isinstance(value, int) and value > 0):
                 raise ValueError(f"{name} must be a whole number over 0, got {value!r}")
@@ -71,7 +74,7 @@ class Preparation:
         """Channels of the network's input."""
         return self.channels * len(self.scaling)
 
-    def __call__(self, stamps: Stamps | Sequence[Stamps]) -> FloatArray:
+    def __call__(self, stamps: Stamps | Sequence[Stamps], *, first: int = 0) -> FloatArray:
         """
         Prepare stamps.
 
@@ -80,6 +83,8 @@ class Preparation:
         stamps : 4D `~numpy.ndarray`, shape (N, ny, nx, C), or sequence of N 3D `~numpy.ndarray`
             Stamps in any numeric type; those of a sequence may differ in shape. NaN is where there are no data: it is
             filled with the sky.
+        first : int
+            Number of the first stamp, for messages.
 
         Returns
         -------
@@ -94,10 +99,10 @@ class Preparation:
         if isinstance(stamps, np.ndarray) and stamps.dtype != object:
             for start in range(0, len(stamps), AT_ONCE):
                 chunk = slice(start, start + AT_ONCE)
-                prepared[chunk] = self._alike(stamps[chunk], start)
+                prepared[chunk] = self._alike(stamps[chunk], first + start)
         else:
             for i, stamp in enumerate(stamps):
-                prepared[i] = self._alike(np.asarray(stamp)[None], i)[0]
+                prepared[i] = self._alike(np.asarray(stamp)[None], first + i)[0]
         return prepared
 
     def _alike(self, stamps: Stamps, first: int) -> FloatArray:

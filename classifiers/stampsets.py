@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 from astropy.io import fits
 
+from classifiers.series import Series, objects_of, times_of
 from fieldprep.catalogues import read_table
 from fieldprep.errors import InputError, UsageError, one_line
 from fieldprep.picturefile import PICTURE_ENDINGS, read_picture
@@ -47,7 +48,7 @@ class StampSet:
 
     Parameters
     ----------
-    stamps : sequence of N 3D `~numpy.ndarray`, shape (ny, nx, C)
+    stamps : sequence of N 3D `~numpy.ndarray`, shape (ny, nx, C), or of N `~classifiers.series.Series`
         Or one 4D array of them.
     labels : 1D str `~numpy.ndarray`, shape (N,)
         Labels as the files have them.
@@ -59,7 +60,7 @@ class StampSet:
         The table's other columns.
     """
 
-    stamps: Sequence[Stamp] | Stamp
+    stamps: Sequence[Stamp | Series] | Stamp
     labels: npt.NDArray[np.str_]
     groups: npt.NDArray[np.str_]
     names: npt.NDArray[np.str_]
@@ -76,7 +77,7 @@ class StampSet:
     def select(self, chosen: npt.NDArray[Any]) -> StampSet:
         """Stamps by a bool mask or an index array."""
         index = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
-        stamps: Sequence[Stamp] | Stamp
+        stamps: Sequence[Stamp | Series] | Stamp
         stamps = self.stamps[index] if isinstance(self.stamps, np.ndarray) else [self.stamps[int(i)] for i in index]
         return StampSet(
             stamps,
@@ -88,7 +89,7 @@ class StampSet:
 
     def of_task(self, task: Task) -> StampSet:
         """
-        Stamps whose label is one of a task's, under the names of its classes.
+        Stamps whose label is one of a task's, under the names of its classes; in series, where it takes several epochs.
 
         Parameters
         ----------
@@ -102,7 +103,7 @@ class StampSet:
         Raises
         ------
         fieldprep.errors.InputError
-            If fewer than two classes are there.
+            If fewer than two classes are there, or stamps cannot be put in series.
         """
         given = [task.class_of(str(label)) for label in self.labels]
         kept = np.array([name is not None for name in given], np.bool_)
@@ -114,7 +115,39 @@ class StampSet:
                 f"the stamps' labels are {have}; a task's [labels] says what they are"
             )
         of_class = np.array([name or "" for name in given], np.str_)
-        return replace(self, labels=of_class).select(kept)
+        chosen = replace(self, labels=of_class).select(kept)
+        return chosen.in_series() if task.stamps.epochs > 1 else chosen
+
+    def in_series(self) -> StampSet:
+        """
+        All stamps of an object as one series in time order.
+
+        Returns
+        -------
+        StampSet
+            A series an object, in the order in which objects come first, named for it; its group and its other columns
+            are those of its latest epoch. It is itself where it is in series already.
+
+        Raises
+        ------
+        fieldprep.errors.InputError
+            If no column tells objects or times, or an object has two labels.
+        """
+        if len(self) and isinstance(self.stamps[0], Series):
+            return self
+        objects, times = objects_of(self.rows), times_of(self.rows)
+        series: list[Series] = []
+        latest: list[int] = []
+        for name, found in pd.Series(range(len(self))).groupby(objects, sort=False):
+            index = found.to_numpy()[np.argsort(times[found], kind="stable")]
+            labels = sorted(set(map(str, self.labels[index])))
+            if len(labels) > 1:
+                raise InputError(
+                    f"object {name}: its stamps are labelled {' and '.join(labels)}; a series has one label"
+                )
+            series.append(Series([np.asarray(self.stamps[int(i)]) for i in index], times[index]))
+            latest.append(int(index[-1]))
+        return replace(self.select(np.array(latest, np.int64)), stamps=series, names=objects[latest])
 
 
 def read_stamps(path: Path, *, label: str = "label", group: str | None = None, images: Path | None = None) -> StampSet:

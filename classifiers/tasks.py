@@ -23,6 +23,7 @@ SCHEDULES = ("constant", "cosine")
 LOSSES = ("cross_entropy", "binary")
 TURNS, FLIPS = "turns", "flips"
 AUGMENTATIONS = (TURNS, FLIPS)
+SERIES = "series"  # the network of several epochs
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ class Task:
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must be two or more names, each once, got {self.classes!r}")
         _one_of("labels", self.labels.values(), self.classes)
+        if (self.network == SERIES) != (self.stamps.epochs > 1):
+            raise ValueError(f"network must be {SERIES} for several epochs, and for them only, got {self.network!r}")
 
     def class_of(self, label: str) -> str | None:
         """Class of a label as files have it, None where it is left out."""

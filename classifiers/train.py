@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from classifiers.networks import build
+from classifiers.series import network_inputs
 from classifiers.tasks import FLIPS, TURNS, Task
 from fieldprep.errors import InputError, one_line
 
@@ -47,7 +48,10 @@ OPTIMISERS = {
 }
 
 
-class PreparedStamps(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+Item = tuple[tuple[torch.Tensor, ...], torch.Tensor]  # what the network takes, and the number of the class
+
+
+class PreparedStamps(Dataset[Item]):
     """
     Stamps of a task, prepared, with the number of their class.
 
@@ -60,14 +64,14 @@ class PreparedStamps(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """
 
     def __init__(self, stamps: StampSet, task: Task) -> None:
-        self.inputs = torch.from_numpy(task.stamps(stamps.stamps))
+        self.inputs = [torch.from_numpy(part) for part in network_inputs(task.stamps, stamps.stamps)]
         self.classes = torch.from_numpy(task.numbers_of(stamps.labels))
 
     def __len__(self) -> int:
         return len(self.classes)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.inputs[index], self.classes[index]
+    def __getitem__(self, index: int) -> Item:
+        return tuple(part[index] for part in self.inputs), self.classes[index]
 
 
 class StampClassifier(lightning.LightningModule):
@@ -92,23 +96,23 @@ class StampClassifier(lightning.LightningModule):
         self.register_buffer("weights", weights)
         self.accuracy = MulticlassAccuracy(len(task.classes), average="macro")
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Logits, shape (N, K)."""
-        logits: torch.Tensor = self.network(inputs)
+        logits: torch.Tensor = self.network(*inputs)
         return logits
 
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> torch.Tensor:
+    def training_step(self, batch: Item, number: int) -> torch.Tensor:
         """Loss of a batch, its stamps turned, mirrored, shifted and noised as epoch and batch tell."""
         torch.manual_seed(hash((self.seed, self.current_epoch, number)))
-        inputs, classes = batch
-        loss = self.loss(self(augmented(inputs, self.task.recipe)), classes)
+        (stamps, *gaps), classes = batch
+        loss = self.loss(self(augmented(stamps, self.task.recipe), *gaps), classes)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(classes))
         return loss
 
-    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
+    def validation_step(self, batch: Item, _: int) -> None:
         """Loss and balanced accuracy of a batch as it is."""
         inputs, classes = batch
-        logits = self(inputs)
+        logits = self(*inputs)
         self.accuracy(logits, classes)
         self.log(WATCHED, self.loss(logits, classes), batch_size=len(classes), prog_bar=True)
         self.log("val_balanced_accuracy", self.accuracy, batch_size=len(classes), prog_bar=True)
@@ -141,8 +145,8 @@ def augmented(inputs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
 
     Parameters
     ----------
-    inputs : tensor, shape (N, C, size, size)
-        Prepared stamps.
+    inputs : tensor, shape (N, C, size, size) or (N, E, C, size, size)
+        Prepared stamps; the epochs of a series are turned, mirrored and shifted alike.
     recipe : Recipe
         What is drawn.
 
@@ -151,7 +155,8 @@ def augmented(inputs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     tensor
         Of the same shape; what a shift uncovers is 0, the sky.
     """
-    n, size = len(inputs), inputs.shape[-1]
+    shape, (n, size) = inputs.shape, (len(inputs), inputs.shape[-1])
+    inputs = inputs.flatten(1, -3)
     if TURNS in recipe.augment:
         turns = torch.randint(4, (n,))
         inputs = torch.stack([torch.rot90(one, int(turn), (1, 2)) for one, turn in zip(inputs, turns, strict=True)])
@@ -165,6 +170,7 @@ def augmented(inputs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
         corners = (most + steps).tolist()
         pairs = zip(padded, corners, strict=True)
         inputs = torch.stack([one[:, y : y + size, x : x + size] for one, (y, x) in pairs])
+    inputs = inputs.reshape(shape)
     return inputs + recipe.noise * torch.randn_like(inputs) if recipe.noise else inputs
 
 

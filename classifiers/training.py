@@ -11,7 +11,7 @@ import pandas as pd
 
 from classifiers.classify import Classifier
 from classifiers.export import export_classifier, task_of
-from classifiers.metrics import classification_scores
+from classifiers.metrics import classification_scores, rates_at
 from classifiers.splits import split
 from classifiers.train import TASK_FILE, train_stamps
 from fieldprep.errors import InputError
@@ -73,12 +73,23 @@ def train_and_export(
         "about": task.about,
         "data": data,
         "stamps": {name: len(one) for name, one in zip(PARTS, parts, strict=True)},
+        **_epochs(task, of_task),
         "recipe": task.as_table()["recipe"],
         "seed": seed,
     }
     path = export_classifier([checkpoint], out / f"{task.name}.onnx", validation=parts[VALIDATION], training=about)
     _with_scores(path, parts[TEST])
     return path
+
+
+def _epochs(task: Task, stamps: StampSet) -> dict[str, Any]:
+    """How many series have how many epochs, and what was left out of the longest."""
+    if task.stamps.epochs == 1:
+        return {}
+    lengths = np.array([len(one) for one in stamps.stamps])
+    counts = {str(number): int((lengths == number).sum()) for number in np.unique(lengths)}
+    over = int(np.maximum(lengths - task.stamps.epochs, 0).sum())
+    return {"series by number of epochs": counts, "epochs left out, the earliest of longer series": over}
 
 
 def _check_same(task: Task, seed: int, out: Path) -> None:
@@ -104,7 +115,12 @@ def _with_scores(path: Path, test: StampSet) -> None:
     told: dict[str, Any] = {
         "measured on": f"{len(test)} stamps of objects that it was not trained, validated or calibrated on"
     }
+    first, recalls = classifier.classes[0], classifier.card.thresholds
+    positive = test.labels == first
+    at = {f"recall of {recall}": rates_at(positive, found[:, 0], value) for recall, value in recalls.items()}
     measures = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
     rows = {"all": {name: {k: scores[name][k] for k in ("value", "low", "high", "n")} for name in measures}}
     told |= {"all stamps": rows, "always the commonest class": round(common, 3), "confusion": scores["confusion"]}
+    if at:
+        told[f"{first} at the thresholds"] = at
     replace(classifier.card, scores=told).write(path.with_suffix(".json"))

@@ -23,10 +23,10 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class Network(Protocol):
-    """A loaded network: float32 (N, C, H, W) in, the first output out."""
+    """A loaded network: float32 in, as (N, C, H, W) or whatever it takes, the first output out."""
 
-    def __call__(self, batch: FloatArray, /) -> FloatArray:
-        """Run it."""
+    def __call__(self, batch: FloatArray, /, *more: FloatArray) -> FloatArray:
+        """Run it; a network of several inputs is given them in the file's order."""
 
 
 def load_network(path: Path, *, runtime: str | None = None, precision: str | None = None) -> Network:
@@ -83,16 +83,17 @@ def _openvino(path: Path, precision: str) -> Network:
     model = core.read_model(path)
     if precision == "bf16":
         _last_sums_in_float32(model)
-    compiled: dict[tuple[int, ...], Any] = {}
+    compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 
-    def run(batch: FloatArray) -> FloatArray:
+    def run(*inputs: FloatArray) -> FloatArray:
         # a network compiled for its shape runs faster than one of open shape, and a batch has few shapes
-        if batch.shape not in compiled:
+        shapes = tuple(batch.shape for batch in inputs)
+        if shapes not in compiled:
             if len(compiled) >= 4:
                 compiled.clear()
-            model.reshape(list(batch.shape))
-            compiled[batch.shape] = core.compile_model(model, "CPU", options)
-        return np.array(compiled[batch.shape](batch)[0], np.float32)
+            model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
+            compiled[shapes] = core.compile_model(model, "CPU", options)
+        return np.array(compiled[shapes](list(inputs))[0], np.float32)
 
     return run
 
@@ -129,9 +130,9 @@ def _onnxruntime(path: Path) -> Network:
     session = onnxruntime.InferenceSession(
         str(path), options, providers=[p for p in onnxruntime.get_available_providers() if "Tensorrt" not in p]
     )
-    name = session.get_inputs()[0].name
+    names = [entry.name for entry in session.get_inputs()]
 
-    def run(batch: FloatArray) -> FloatArray:
-        return np.asarray(session.run(None, {name: batch})[0], np.float32)
+    def run(*inputs: FloatArray) -> FloatArray:
+        return np.asarray(session.run(None, dict(zip(names, inputs, strict=True)))[0], np.float32)
 
     return run
