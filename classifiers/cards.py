@@ -55,6 +55,8 @@ class Card(WeightsCard):
             raise ValueError(f"activation must be of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
         if not (isinstance(self.temperature, int | float) and self.temperature > 0):
             raise ValueError(f"temperature must be over 0, got {self.temperature!r}")
+        if not isinstance(self.thresholds, dict):
+            raise TypeError(f"thresholds must be a table, got {self.thresholds!r}")
         for recall, threshold in self.thresholds.items():
             if not (0 < float(recall) <= 1 and 0 <= threshold <= 1):
                 raise ValueError(f"thresholds must be probabilities by recall, got {recall!r}: {threshold!r}")
@@ -67,4 +69,5 @@ class Card(WeightsCard):
 
     def what(self) -> str:
         """What it is, in a line."""
-        return f"{super().what()}, stamps of {self.stamps['size']} px, {self.stamps['channels']} channels"
+        several = f", up to {self.preparation.epochs} epochs of them" if self.preparation.epochs > 1 else ""
+        return f"{super().what()}, stamps of {self.stamps['size']} px, {self.stamps['channels']} channels{several}"

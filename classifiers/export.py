@@ -108,7 +108,7 @@ def export_classifier(
     fieldprep.errors.InputError
         If a checkpoint cannot be read, or the file strays from the networks.
     fieldprep.errors.UsageError
-        If draws are asked of a network without dropout.
+        If draws are asked of a network without dropout, or one draw is.
     """
     task = task_of(checkpoints[0])
     networks = [load_checkpoint(path, task_of(path)).network.eval() for path in checkpoints]
@@ -116,6 +116,7 @@ def export_classifier(
     if draws:
         networks = [one for network in networks for one in drawn(network, draws, example)]
     together = _Together(networks).eval()
+    number = torch.export.Dim("n")
     out.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making
@@ -125,7 +126,7 @@ def export_classifier(
             out,
             input_names=["stamps", "gaps"][: len(example)],
             output_names=["logits"],
-            dynamic_shapes=(tuple({0: torch.export.Dim("n")} for _ in example),),
+            dynamic_shapes=(tuple({0: number} for _ in example),),
             dynamo=True,
             verbose=False,
             external_data=False,
@@ -133,7 +134,9 @@ def export_classifier(
     card = Card(
         name=out.stem,
         task=task.name,
-        network=task.network if len(networks) == 1 else f"{len(networks)} x {task.network}",
+        network=task.network
+        if len(networks) == 1
+        else f"{len(networks)} {'draws of' if draws else 'x'} {task.network}",
         classes=task.classes,
         stamps=task.as_table()["stamps"],
         sha256=sha256(out),

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback  # noqa: E402 -- after what may
 from classifiers import Classifier  # noqa: E402
 from classifiers.cards import Card  # noqa: E402
 from classifiers.classify import probabilities  # noqa: E402
+from classifiers.dropout import drawn  # noqa: E402
 from classifiers.export import export_classifier, fit_temperature, task_of  # noqa: E402
 from classifiers.tasks import Recipe  # noqa: E402
 from classifiers.train import (  # noqa: E402
@@ -22,7 +23,9 @@ from classifiers.train import (  # noqa: E402
     load_checkpoint,
     train_stamps,
 )
-from fieldprep.errors import InputError  # noqa: E402
+from classifiers.uncertainty import uncertainty_of  # noqa: E402
+from fieldprep.cards import sha256  # noqa: E402
+from fieldprep.errors import InputError, UsageError  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -126,6 +129,60 @@ def test_several_networks_in_one_file_vote(blobs, task, tmp_path):
     for k, one in enumerate(alone):
         assert votes[:, k] == pytest.approx(one.predict(stamps.stamps), abs=1e-5)
     assert together.predict(stamps.stamps) == pytest.approx(votes.mean(axis=1))
+    told = together.uncertainty(stamps.stamps)
+    assert told.mutual_information == pytest.approx(uncertainty_of(votes).mutual_information)
+    assert (told.mutual_information > 0).all()
+    assert together.uncertainty(stamps.stamps[:0]).deviation.shape == (0,)
+    with pytest.raises(UsageError, match="1: one network; export several checkpoints, or one with draws"):
+        alone[0].uncertainty(stamps.stamps)
+
+
+def test_draws_of_a_networks_dropout_are_kept_in_one_file_and_mean_what_the_network_says(blobs, task, tmp_path):
+    last = train_stamps(task("negm_refined", epochs=6, batch=8), blobs(), blobs(8), tmp_path)
+    stamps = blobs(30, seed=1)
+    one, many = (
+        Classifier.load(export_classifier([last], tmp_path / f"{draws}.onnx", draws=draws)) for draws in (0, 24)
+    )
+    votes = many.votes(stamps.stamps)
+    assert votes.shape == (30, 24, 2)
+    assert (votes.std(axis=1) > 1e-4).any()
+    # the mean of the draws is the network's own answer, but for the error of a mean of 24 and what is not linear
+    assert many.predict(stamps.stamps) == pytest.approx(one.predict(stamps.stamps), abs=0.15)
+    assert np.abs(many.predict(stamps.stamps) - one.predict(stamps.stamps)).mean() < 0.05
+    assert (many.uncertainty(stamps.stamps).mutual_information > 0).any()
+    assert many.card.network == "24 draws of negm_refined"
+    # a draw is kept: the same stamp is told the same whenever it is asked
+    assert np.array_equal(many.votes(stamps.stamps[5:6])[0], many.votes(stamps.stamps[5:6])[0])
+    assert many.votes(stamps.stamps[5:6])[0] == pytest.approx(votes[5], abs=1e-5)
+    # the weights are written once
+    sizes = [(tmp_path / f"{draws}.onnx").stat().st_size for draws in (0, 24)]
+    assert sizes[1] < 6 * sizes[0]
+
+
+def test_draws_of_what_drops_nothing_and_of_one_are_refused(blobs, task, tmp_path):
+    last = train_stamps(task("negm", epochs=1), blobs(), blobs(8), tmp_path / "negm")
+    with pytest.raises(UsageError, match="this network has none"):
+        export_classifier([last], tmp_path / "negm.onnx", draws=4)
+    last = train_stamps(task(epochs=1), blobs(), blobs(8), tmp_path / "compact")
+    with pytest.raises(UsageError, match="draws must be 2 or more, got 1"):
+        export_classifier([last], tmp_path / "compact.onnx", draws=1)
+    assert not (tmp_path / "compact.onnx").exists()
+
+
+def test_a_draw_drops_its_share_and_lifts_the_rest():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.25), torch.nn.Unflatten(1, (1, 40, 50)))
+    some = torch.ones(3, 1, 40, 50)
+    one, other = (draw(some) for draw in drawn(network, 2, [some]))
+    assert one.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert (one == 0).float().mean() == pytest.approx(0.25, abs=0.03)
+    assert (one[0] == one[1]).all()  # the same of every stamp
+    assert (one != other).any()
+    assert torch.equal(drawn(network, 2, [some])[0](some), one)
+    assert network.eval()(some).min() == 1  # and the network itself is as it was
+    whole = torch.nn.Sequential(torch.nn.Dropout2d(0.5), torch.nn.Identity())
+    channels = drawn(whole, 2, [torch.ones(1, 64, 4, 4)])[0](torch.ones(1, 64, 4, 4))[0]
+    assert (channels == channels[:, :1, :1]).all()
+    assert 0.2 < (channels[:, 0, 0] == 0).float().mean() < 0.8
 
 
 def test_stamps_of_other_sizes_of_gray_and_with_holes_are_classified(blobs, task, tmp_path):
@@ -180,16 +237,44 @@ def test_the_card_of_a_detector_is_not_a_classifiers():
         Classifier.load("galaxy")
 
 
-@pytest.mark.parametrize(
-    "change", [{"activation": "relu"}, {"temperature": 0}, {"stamps": {"size": 1}}, {"classes": []}]
-)
-def test_a_malformed_card_is_refused(tmp_path, change):
+def card_of(folder, **change):
+    """A card as they were before there were thresholds and epochs, and what is changed of it."""
     good = {"name": "n", "task": "t", "network": "compact", "classes": ["a", "b"], "sha256": "0" * 64}
     good["stamps"] = {"size": 8, "channels": 1, "scaling": ["noise"]}
-    (tmp_path / "n.onnx").write_bytes(b"x")
-    (tmp_path / "n.json").write_text(json.dumps({**good, **change}))
+    (folder / "n.onnx").write_bytes(b"x")
+    good["sha256"] = sha256(folder / "n.onnx")
+    (folder / "n.json").write_text(json.dumps({**good, **change}))
+    return Card.beside(folder / "n.onnx")
+
+
+def test_a_card_from_before_there_were_thresholds_and_epochs_is_read(tmp_path):
+    card = card_of(tmp_path)
+    assert card.thresholds == {}
+    assert card.preparation.epochs == 1
+    assert "epochs" not in card.what()
+    of_five = card_of(tmp_path, stamps={"size": 8, "channels": 1, "scaling": ["noise"], "epochs": 5})
+    assert "stamps of 8 px, 1 channels, up to 5 epochs of them" in of_five.what()
+    assert card_of(tmp_path, thresholds={"0.9": 0.25}).thresholds == {"0.9": 0.25}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"activation": "relu"},
+        {"temperature": 0},
+        {"stamps": {"size": 1}},
+        {"stamps": {"size": 8, "channels": 1, "scaling": ["noise"], "epochs": 0}},
+        {"classes": []},
+        {"thresholds": {"0.9": 1.5}},
+        {"thresholds": {"1.2": 0.5}},
+        {"thresholds": {"most": 0.5}},
+        {"thresholds": {"0.9": None}},
+        {"thresholds": [0.5]},
+    ],
+)
+def test_a_malformed_card_is_refused(tmp_path, change):
     with pytest.raises(InputError, match="not the card of a network of this kind"):
-        Card.beside(tmp_path / "n.onnx")
+        card_of(tmp_path, **change)
 
 
 def test_patience_ends_a_training_and_keeps_its_best(blobs, task, tmp_path):
