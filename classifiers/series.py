@@ -186,9 +186,12 @@ def objects_of(rows: pd.DataFrame) -> npt.NDArray[np.str_]:
     Raises
     ------
     fieldprep.errors.InputError
-        If there is no such column.
+        If there is no such column, or a row has no object in it.
     """
     column = next((name for name in OBJECTS if name in rows.columns), None)
     if column is None:
         raise InputError(f"no column {' or '.join(OBJECTS)} that tells which stamps are of one object")
+    without = int((rows[column].isna() | (rows[column].astype(str) == "")).sum())
+    if without:  # they would all be of one
+        raise InputError(f"column {column}: {without} of {len(rows)} stamps are of no object")
     return rows[column].astype(str).to_numpy(np.str_)

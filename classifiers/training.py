@@ -112,8 +112,9 @@ def _with_scores(path: Path, test: StampSet) -> None:
     given = np.array(classifier.classes)[found.argmax(axis=1)]
     scores = classification_scores(test.labels, given, classifier.classes, found)
     common = max(int((test.labels == name).sum()) for name in classifier.classes) / len(test)
+    what = "series" if classifier.card.preparation.epochs > 1 else "stamps"
     told: dict[str, Any] = {
-        "measured on": f"{len(test)} stamps of objects that it was not trained, validated or calibrated on"
+        "measured on": f"{len(test)} {what} of objects that it was not trained, validated or calibrated on"
     }
     first, recalls = classifier.classes[0], classifier.card.thresholds
     positive = test.labels == first

@@ -1,5 +1,7 @@
 """The network of several epochs: trained, in a file, and run from it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -128,6 +130,24 @@ def test_padding_in_the_file_changes_nothing_and_the_latest_are_those_that_count
     assert np.abs(of_three - of_two).max() > 0.01
     together = classifier.logits([Series(four[-3:], times[-3:]), Series(four[-2:], times[-2:])])
     assert together == pytest.approx(np.array([of_three, of_two]), abs=1e-4)
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["lightning"] = None
+import numpy as np
+from classifiers import Classifier, Series
+stamps = np.random.default_rng(0).normal(100, 1, (2, 8, 8, 1))
+print(Classifier.load(sys.argv[1]).predict([Series(stamps, [1.0, 30.0])]).sum())
+"""
+
+
+def test_a_series_is_told_where_there_is_no_torch(trained):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, trained[1]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(1)
 
 
 def test_a_series_where_single_stamps_are_taken_and_stamps_of_other_channels_are_refused(

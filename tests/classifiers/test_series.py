@@ -105,6 +105,7 @@ def test_only_a_task_of_several_epochs_puts_stamps_in_series():
     ("columns", "message"),
     [
         ({"jd": [1, 2]}, "no column objectId or object"),
+        ({"object": ["a", None], "jd": [1, 2]}, "column object: 1 of 2 stamps are of no object"),
         ({"objectId": ["a", "a"]}, "no column jd, mjd, time that tells when"),
         ({"objectId": ["a", "a"], "time": [1, "yesterday"]}, r"column time: 1 of 2 are no time in days .*: yesterday"),
         ({"objectId": ["a", "a"], "jd": [1, None]}, "column jd: 1 of 2 are no time in days"),

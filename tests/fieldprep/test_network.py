@@ -59,6 +59,24 @@ def test_an_output_is_the_callers_own():
     assert np.array_equal(first, kept)
 
 
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_several_inputs_are_given_in_the_files_order_whatever_they_are_called(tmp_path, runtime):
+    pytest.importorskip(runtime)
+    onnx = pytest.importorskip("onnx")
+    kind = onnx.TensorProto.FLOAT
+    inputs = [onnx.helper.make_tensor_value_info(name, kind, ["n", 2]) for name in ("z", "a")]
+    output = onnx.helper.make_tensor_value_info("difference", kind, ["n", 2])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Sub", ["z", "a"], ["difference"])], "difference", inputs, [output]
+    )
+    opset = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "difference.onnx")
+    run = load_network(tmp_path / "difference.onnx", runtime=runtime, precision="f32")
+    for n in (3, 5):
+        first, second = np.full((n, 2), 5, np.float32), np.full((n, 2), 2, np.float32)
+        assert run(first, second).tolist() == [[3, 3]] * n
+
+
 def test_an_unknown_runtime_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="unknown runtime 'tensorflow'"):
         load_network(tmp_path / "any.onnx", runtime="tensorflow")
