@@ -1,4 +1,4 @@
-"""Cutouts to classes: `Classifier` runs a trained one, `Task` says what one is, `Series` is one object several times."""
+"""Cutouts to classes: `Classifier` runs a trained one, `Task` says what one is, `Series` is an object several times."""
 
 from classifiers.classify import Classifier
 from classifiers.series import Series

@@ -7,6 +7,7 @@ from typing import Any
 
 from classifiers.preparing import Preparation
 from fieldprep.cards import WeightsCard
+from fieldprep.stamps import Cut
 
 ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -24,6 +25,8 @@ class Card(WeightsCard):
         How stamps are prepared, the parameters of `classifiers.preparing.Preparation`.
     sides : float, optional
         How wide the stamp of a detection is, as of `fieldprep.stamps.Cut`; None: it is not for detections.
+    stars : float
+        Half-light radius that stars are brought to in it, likewise.
     activation : {'softmax', 'sigmoid'}
         From logits to probabilities; those of a sigmoid are brought to a sum of 1.
     temperature : float
@@ -41,6 +44,7 @@ class Card(WeightsCard):
     stamps: dict[str, Any]
     sha256: str
     sides: float | None = None
+    stars: float = 0.0
     activation: str = "softmax"
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -61,6 +65,11 @@ class Card(WeightsCard):
             if not (0 < float(recall) <= 1 and 0 <= threshold <= 1):
                 raise ValueError(f"thresholds must be probabilities by recall, got {recall!r}: {threshold!r}")
         _ = self.preparation
+
+    @property
+    def cut(self) -> Cut:
+        """How a stamp is cut about a detection."""
+        return Cut(self.preparation.size, self.sides or 0.0, self.stars)
 
     @property
     def preparation(self) -> Preparation:

@@ -141,6 +141,7 @@ def export_classifier(
         stamps=task.as_table()["stamps"],
         sha256=sha256(out),
         sides=task.sides,
+        stars=task.stars,
         activation=task.activation,
         **about,
     )

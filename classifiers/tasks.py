@@ -114,6 +114,8 @@ class Task:
         Class by the label that files have; labels that are not named are left out. By default labels are classes.
     sides : float, optional
         Width of a stamp about a detection of a field, as of `fieldprep.stamps.Cut`; None: it is not for detections.
+    stars : float
+        Half-light radius that stars are brought to in it, likewise.
     about : str
         Where it comes from.
     """
@@ -126,6 +128,7 @@ class Task:
     recipe: Recipe = field(default_factory=Recipe)
     labels: Mapping[str, str] = field(default_factory=dict)
     sides: float | None = None
+    stars: float = 0.0
     about: str = ""
 
     def __post_init__(self) -> None:
@@ -149,7 +152,7 @@ class Task:
     @property
     def cut(self) -> Cut:
         """How a stamp is cut about a detection."""
-        return Cut(self.stamps.size, self.sides or 0.0)
+        return Cut(self.stamps.size, self.sides or 0.0, self.stars)
 
     @property
     def activation(self) -> str:

@@ -13,7 +13,7 @@ from classifiers.classify import Classifier
 from detector.detections import Flag
 from fieldprep.errors import UsageError
 from fieldprep.resources import weights_path
-from fieldprep.stamps import Cut, stamps_about
+from fieldprep.stamps import stamps_about
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,11 +121,12 @@ def _probabilities(
 ) -> npt.NDArray[np.float64]:
     """Probability of each class, shape (N, K); NaN where a stamp has no data."""
     prepare = classifier.card.preparation
-    cut = Cut(prepare.size, classifier.card.sides or 0.0)
+    cut = classifier.card.cut
+    zoom = cut.zoom(sky)
     out = np.full((len(xy), len(classifier.classes)), np.nan)
     for start in range(0, len(xy), AT_ONCE):
         part = np.arange(start, min(start + AT_ONCE, len(xy)))
-        stamps = stamps_about(sky, xy[part], xyxy[part], cut, gray=prepare.channels == 1, bands=bands)
+        stamps = stamps_about(sky, xy[part], xyxy[part], cut, zoom=zoom, gray=prepare.channels == 1, bands=bands)
         if stamps.shape[3] < prepare.channels and not prepare.gray:
             stamps = np.repeat(stamps, prepare.channels, axis=3)
         there = np.isfinite(stamps).any(axis=(1, 2, 3))

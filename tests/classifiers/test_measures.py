@@ -14,7 +14,7 @@ def stamp(sigma, *, ratio=1.0, height=200.0, side=48, channels=1, seed=0):
 
 
 def of(*stamps):
-    return {name: column for name, column in zip(CATALOGUE_FEATURES, catalogue_features(stamps).T, strict=True)}
+    return dict(zip(CATALOGUE_FEATURES, catalogue_features(stamps).T, strict=True))
 
 
 def test_a_gaussians_measures_are_those_of_its_formula():

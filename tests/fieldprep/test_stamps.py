@@ -44,9 +44,9 @@ def test_widths_follow_the_longer_side_and_are_never_under_the_size():
     boxes = np.array([[0, 0, 10, 20], [0, 0, 100, 20], [0, 0, 40, 40.0]])
     assert cut.widths(boxes).tolist() == [48, 150, 60]
     assert Cut(48).widths(boxes).tolist() == [48, 48, 48]
-    for size, sides in ((0, 1.0), (48, -1.0)):
+    for size, sides, stars in ((0, 1.0, 0.0), (48, -1.0, 0.0), (48, 1.0, -1.0)):
         with pytest.raises(ValueError, match="must be over 0"):
-            Cut(size, sides)
+            Cut(size, sides, stars)
 
 
 def test_channels_run_from_the_shortest_wavelength_and_one_band_is_gray():
@@ -79,3 +79,36 @@ def test_what_is_too_wide_for_a_window_is_cut_from_a_mosaic_averaged_down(as_mos
     expected = stamps_about(whole, centre, boxes, cut)
     found = stamps_about(as_mosaic(whole), centre, boxes, cut)
     np.testing.assert_allclose(found, expected, atol=5e-3)  # its middle is to a whole pixel of the averaged one
+
+
+def starry(sigma, seed=0, shape=(400, 420)):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image = rng.normal(0, 1, shape)
+    places = [(40 + 60 * i + rng.uniform(-5, 5), 40 + 60 * j + rng.uniform(-5, 5)) for i in range(6) for j in range(6)]
+    for cx, cy in places:
+        image += 300 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma**2))
+    field = Field("stars", {"r": image.astype(np.float32)}, np.zeros(shape, np.bool_))
+    return field, np.array(places)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.6, 3.0])
+def test_stars_are_brought_to_one_size_whatever_the_seeing(sigma, as_mosaic):
+    field, places = starry(sigma)
+    cut = Cut(48, stars=1.8)
+    zoom = cut.zoom(field)
+    assert zoom == pytest.approx(1.1774 * sigma / 1.8, rel=0.06)
+    boxes = np.concatenate([places - 4, places + 4], axis=1)
+    stamps = stamps_about(field, places, boxes, cut, zoom=zoom)[..., 0]
+    mean = np.median(stamps, axis=0).astype(np.float64)
+    y, x = np.mgrid[:48, :48] - 24.0
+    within = np.hypot(x, y) < 8
+    second = (mean * (x**2 + y**2))[within].sum() / mean[within].sum() / 2
+    assert 1.1774 * np.sqrt(second) == pytest.approx(1.8, rel=0.12)  # stamps are to a whole pixel of the field
+    assert cut.zoom(as_mosaic(field)) == pytest.approx(zoom)
+
+
+def test_without_a_star_pixels_stay_as_they_are():
+    empty = Field("empty", {"r": np.full((60, 60), np.nan, np.float32)}, np.ones((60, 60), np.bool_))
+    assert Cut(48, stars=1.8).zoom(empty) == 1.0
+    assert Cut(48).zoom(starry(3.0)[0]) == 1.0
