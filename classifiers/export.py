@@ -42,14 +42,24 @@ DIGITS = 6  # of a threshold; runtimes differ in the seventh
 
 
 class _Together(nn.Module):
-    """Several networks side by side: logits of shape (N, M, K)."""
+    """Several networks side by side: logits of shape (N, M, K), the mean over a stamp's turns where they are asked."""
 
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
+    def __init__(self, networks: Sequence[nn.Module], *, turned: bool = False) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
+        self.turned = turned
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return torch.stack([network(*inputs) for network in self.networks], dim=1)
+        if not self.turned:
+            return torch.stack([network(*inputs) for network in self.networks], dim=1)
+        views = _eight_turns(inputs[0])
+        return torch.stack([torch.stack([network(one) for one in views]).mean(0) for network in self.networks], dim=1)
+
+
+def _eight_turns(stamps: torch.Tensor) -> list[torch.Tensor]:
+    """Stamps by all turns and mirror images, shape (N, C, size, size) each."""
+    both = (stamps, stamps.transpose(2, 3))
+    return [one.flip(axes) if axes else one for one in both for axes in ((), (2,), (3,), (2, 3))]
 
 
 def task_of(checkpoint: Path) -> Task:
@@ -115,7 +125,7 @@ def export_classifier(
     example = tuple(torch.from_numpy(part) for part in _made_up(task.stamps, 2))
     if draws:
         networks = [one for network in networks for one in drawn(network, draws, example)]
-    together = _Together(networks).eval()
+    together = _Together(networks, turned=task.turned).eval()
     number = torch.export.Dim("n")
     out.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
@@ -134,9 +144,7 @@ def export_classifier(
     card = Card(
         name=out.stem,
         task=task.name,
-        network=task.network
-        if len(networks) == 1
-        else f"{len(networks)} {'draws of' if draws else 'x'} {task.network}",
+        network=_named(task, len(networks), draws),
         classes=task.classes,
         stamps=task.as_table()["stamps"],
         sha256=sha256(out),
@@ -154,6 +162,12 @@ def export_classifier(
         card = replace(card, temperature=temperature, thresholds=_thresholds(true == 0, found[:, 0]))
     card.write(out.with_suffix(".json"))
     return out
+
+
+def _named(task: Task, number: int, draws: int) -> str:
+    """What a file's networks are called on its card."""
+    many = task.network if number == 1 else f"{number} {'draws of' if draws else 'x'} {task.network}"
+    return f"{many}, turned" if task.turned else many
 
 
 def _made_up(stamps: Preparation, n: int) -> tuple[FloatArray, ...]:

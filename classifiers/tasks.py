@@ -108,6 +108,9 @@ class Task:
         As of `classifiers.networks.build`.
     pretrained : bool
         Whether it starts from the weights of timm's hub.
+    turned : bool
+        Whether what is exported looks at all eight turns and mirror images of a stamp and says their mean: steadier, in
+        eight times the time.
     recipe : Recipe
         How it is trained.
     labels : mapping of str to str
@@ -125,6 +128,7 @@ class Task:
     stamps: Preparation
     network: str = "compact"
     pretrained: bool = False
+    turned: bool = False
     recipe: Recipe = field(default_factory=Recipe)
     labels: Mapping[str, str] = field(default_factory=dict)
     sides: float | None = None
@@ -137,6 +141,8 @@ class Task:
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must be two or more names, each once, got {self.classes!r}")
         _one_of("labels", self.labels.values(), self.classes)
+        if self.turned and self.stamps.epochs > 1:
+            raise ValueError("turned must be false for several epochs")
         if (self.network == SERIES) != (self.stamps.epochs > 1):
             raise ValueError(f"network must be {SERIES} for several epochs, and for them only, got {self.network!r}")
 

@@ -1,13 +1,21 @@
+import json
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 pytest.importorskip("lightning")
 
+import torch
+
+from classifiers import Task
 from classifiers.classify import Classifier
+from classifiers.export import export_classifier
 from classifiers.metrics import rates_at
+from classifiers.preparing import Preparation
 from classifiers.splits import NEGM
+from classifiers.train import StampClassifier
 from classifiers.training import train_and_export
 from fieldprep.errors import InputError
 
@@ -57,3 +65,23 @@ def test_a_training_is_resumed_with_what_it_was_begun_with_and_nothing_else(blob
     (tmp_path / "task.json").write_text("{")
     with pytest.raises(InputError, match="not the task of a trained classifier"):
         train_and_export(how, blobs(), tmp_path, resume=True)
+
+
+def test_a_turned_classifier_says_the_same_of_every_turn_of_a_stamp(tmp_path):
+    stamps = np.random.default_rng(0).normal(0, 1, (6, 16, 16, 3)).astype(np.float32)
+    found = {}
+    for turned in (True, False):
+        task = Task("made", ("a", "b"), Preparation(16, 3), turned=turned)
+        folder = tmp_path / str(turned)
+        folder.mkdir()
+        torch.manual_seed(0)
+        module = StampClassifier(task, torch.ones(2), 0)
+        torch.save({"state_dict": module.state_dict()}, folder / "last.ckpt")
+        (folder / "task.json").write_text(json.dumps({"task": task.as_table(), "seed": 0}))
+        classifier = Classifier.load(export_classifier([folder / "last.ckpt"], folder / "made.onnx"))
+        assert classifier.card.network.endswith("turned") == turned
+        views = [np.rot90(one, k, (1, 2)) for one in (stamps, stamps[:, :, ::-1]) for k in range(4)]
+        found[turned] = np.array([classifier.logits(view) for view in views])
+    np.testing.assert_allclose(found[True], np.broadcast_to(found[True][:1], found[True].shape), atol=1e-5)
+    np.testing.assert_allclose(found[True][0], found[False].mean(axis=0), atol=1e-5)
+    assert np.ptp(found[False], axis=0).max() > 3e-4
