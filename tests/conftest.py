@@ -10,6 +10,7 @@ from astropy.coordinates.name_resolve import sesame_url
 from astropy.io import fits
 from astropy.wcs import WCS
 from astroquery.sdss import conf
+from hypothesis import settings
 from misbehaving import Server
 from survey import Survey
 
@@ -18,6 +19,10 @@ from fieldprep.errors import InputError
 from fieldprep.mosaic import Mosaic
 
 pytest_plugins = ["sky_fixtures"]
+
+# how long an example takes is the machine's affair: pytest-timeout ends what hangs
+settings.register_profile("without_deadline", deadline=None)
+settings.load_profile("without_deadline")
 
 SDSS_FIELDS = (
     "001035-6-0017",
