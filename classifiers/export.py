@@ -102,7 +102,7 @@ def export_classifier(
     draws : int
         Where it is over 0, each network is written that many times, each time with another draw of its dropout kept:
         the networks that `classifiers.dropout.drawn` makes of it. Their mean is what the file says, and how far they
-        are apart is how unsure it is; it takes their number in time.
+        are apart is how unsure it is. Both runtimes run what comes before the first dropout once.
     validation : StampSet, optional
         Stamps that none of them was trained on: the temperature is fitted to them, and the thresholds are theirs.
     **about
