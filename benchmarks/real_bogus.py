@@ -1,13 +1,14 @@
 """
 Real or bogus, on ZTF's triplets: our network, Negm's two, and the classical learners, by one pooled cross-validation.
 
-    python benchmarks/real_bogus.py DATA --out WORK [--only NAME]... [--folds 5]
+    python benchmarks/real_bogus.py DATA --out WORK [--only NAME]... [--folds 5] [--ship]
 
 DATA is a folder as `classifiers.stampsets.read_stamps` takes it. Stamps of one object are in one fold. Each classifier
 gives every stamp a probability by the fold that did not see it; the classical learners are tuned by a cross-validation
 inside the training side, the networks' epochs are the recipe's. What is found is kept in ``WORK/found`` and not found
 again. The table has the columns of du Buisson et al. 2015 (MNRAS 454, 2026, table 3), with balanced accuracy and recall
-at 1 % and 5 % false positives.
+at 1 % and 5 % false positives. With ``--ship`` our network is then trained on all stamps, for the same epochs, and
+written as ``WORK/real_bogus_difference.onnx``, its temperature and thresholds from what the folds' networks said.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from classifiers.classify import Classifier
-from classifiers.export import export_classifier
+from classifiers.classify import Classifier, probabilities
+from classifiers.export import RECALLS, export_classifier, fit_temperature
 from classifiers.learners import FEATURES, LEARNERS, positive_scores, tuned
-from classifiers.metrics import classification_scores, recall_at
+from classifiers.metrics import classification_scores, recall_at, threshold_for_recall
 from classifiers.splits import folds
 from classifiers.stampsets import read_stamps
 from classifiers.tasks import Task
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ship", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(cores())
     task = Task.read("real_bogus_difference")
@@ -66,6 +68,34 @@ def main() -> None:
         rows[name] = row(stamps, found, task)
         print(name, json.dumps({k: round(v, 4) for k, v in rows[name].items() if isinstance(v, float)}), flush=True)
     print(table(rows, stamps))
+    if arguments.ship:
+        ship(task, stamps, rows["ours"]["real"], arguments.out)
+
+
+def ship(task: Task, stamps: StampSet, real: Floats, out: Path) -> None:
+    """Train on all, and export with the temperature and the thresholds of the folds' answers."""
+    folder = out / "trained" / task.name / "all"
+    if not (folder / "done").exists():
+        train_stamps(task, stamps, stamps, folder, resume=(folder / "last.ckpt").exists())  # its log says nothing
+        (folder / "done").touch()
+    apart = np.log(real / (1 - real))
+    logits = np.stack([apart / 2, -apart / 2], axis=1)[:, None]
+    temperature = fit_temperature(logits, task.numbers_of(stamps.labels), task.activation)
+    calibrated = probabilities(logits, task.activation, temperature).mean(axis=1)[:, 0]
+    thresholds = {
+        f"{recall:g}": threshold_for_recall(stamps.labels == "real", calibrated, recall) for recall in RECALLS
+    }
+    counts = {str(name): int((stamps.labels == name).sum()) for name in task.classes}
+    about = {"about": task.about, "stamps": counts, "objects": len(set(stamps.groups))}
+    training = {**about, "recipe": task.as_table()["recipe"]}
+    path = export_classifier(
+        [folder / "last.ckpt"],
+        out / f"{task.name}.onnx",
+        temperature=temperature,
+        thresholds=thresholds,
+        training=training,
+    )
+    print(f"{path}: temperature {temperature:.3f}, thresholds {thresholds}")
 
 
 def entries(out: Path) -> dict[str, Callable[[StampSet, npt.NDArray[np.int64], int], Floats]]:
@@ -139,12 +169,13 @@ def row(stamps: StampSet, real: Floats, task: Task) -> dict[str, Any]:
         "balanced accuracy": scores["balanced_accuracy"]["value"],
         **at,
         "scores": scores,
+        "real": real,
     }
 
 
 def table(rows: dict[str, dict[str, Any]], stamps: StampSet) -> str:
     """Markdown table, a row a classifier."""
-    columns = [name for name in next(iter(rows.values())) if name != "scores"]
+    columns = [name for name in next(iter(rows.values())) if name not in {"scores", "real"}]
     lines = ["| classifier | " + " | ".join(columns) + " | confusion (real: real, bogus; bogus: real, bogus) |"]
     lines.append("|" + "---|" * (len(columns) + 2))
     for name, found in rows.items():
@@ -156,7 +187,7 @@ def table(rows: dict[str, dict[str, Any]], stamps: StampSet) -> str:
             around = "" if entry is None else f" ({entry['low']:.3f}-{entry['high']:.3f})"
             cells.append(f"{found[column]:.3f}{around}")
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {confusion} |")
-    counts = {name: int((stamps.labels == name).sum()) for name in sorted(set(stamps.labels))}
+    counts = {str(name): int((stamps.labels == name).sum()) for name in sorted(set(stamps.labels))}
     return "\n".join([*lines, "", f"n: {counts}; objects: {len(set(stamps.groups))}"])
 
 
