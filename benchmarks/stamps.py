@@ -3,7 +3,7 @@ Stamps a second of each shipped classifier, from stamps as they come to probabil
 
     FULLFIELD_THREADS=1 python benchmarks/stamps.py [NAME...]
 
-Processor time, the best of five; beside it ONNX Runtime on the same prepared stamps, where it is installed, and what the
+Processor time, the best of five; beside it ONNX Runtime on the same stamps, where it is installed, and what the
 preparation alone takes.
 """
 
