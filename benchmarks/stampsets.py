@@ -2,15 +2,14 @@
 What the stamp classifiers are trained on: stamps of real, injected and simulated fields, cut as a run cuts them.
 
     python benchmarks/stampsets.py real_bogus --out SET FIELD...
-    python benchmarks/stampsets.py star_galaxy --out SET FIELD... [--stamps LABELLED]
+    python benchmarks/stampsets.py star_galaxy --out SET FIELD...
 
 FIELD is a folder with frames, ``catalogue.csv`` and, where artefacts were drawn, ``artefacts.csv`` and a mask. Written
 is what `classifiers.stampsets.read_stamps` reads: ``labels.csv`` and ``stamps/all/FIELD.npz``.
 
 real_bogus: real are catalogued stars and galaxies (r < 22), each about where a detection would be; bogus are places on
 artefacts, by ``kind``, with no catalogued source near, and places at the field's edge, half of them with a few bright
-rows or columns. star_galaxy: catalogued types, those of simulated fields exact; LABELLED is a table of labels with its
-images, whose stars are brought to one size too, by the stamps of each ``pointing``. Some stamps are of one band.
+rows or columns. star_galaxy: catalogued types, those of simulated fields exact. Some stamps are of one band.
 """
 
 from __future__ import annotations
@@ -27,22 +26,19 @@ import numpy.typing as npt
 import pandas as pd
 from astropy.io import fits
 
-from classifiers.measures import CATALOGUE_FEATURES, catalogue_features
-from classifiers.stampsets import read_stamps
 from classifiers.tasks import Task
 from fieldprep import Field
 from fieldprep.catalogues import read_catalogue, sources_on_field
-from fieldprep.census import WELL_MEASURED
 from fieldprep.cores import cores
 from fieldprep.simulation.artefacts import BITS
-from fieldprep.sky import narrowest_quarter
-from fieldprep.stamps import Cut, plain_stamps, stamps_about
+from fieldprep.stamps import stamps_about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fieldprep.catalogues import Sources
     from fieldprep.field import FloatImage
+    from fieldprep.stamps import Cut
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,15 +62,11 @@ def main() -> None:
     parser.add_argument("task", choices=list(FAINTEST))
     parser.add_argument("fields", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--stamps", type=Path)
     arguments = parser.parse_args()
     (arguments.out / "stamps/all").mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(cores()) as pool:
         tables = list(pool.map(partial(write, task=arguments.task, out=arguments.out), arguments.fields))
-    if arguments.stamps:
-        tables.append(write_stamps(arguments.stamps, arguments.out))
     table = pd.concat(tables, ignore_index=True)
-    table["sky"] = table["sky"].fillna(table["field"]) if "sky" in table else table["field"]
     table.to_csv(arguments.out / "labels.csv", index=False)
     print(table.groupby(["origin", "label", "kind"]).size().to_string())
 
@@ -99,29 +91,6 @@ def write(folder: Path, task: str, out: Path) -> pd.DataFrame:
     origin = "simulated" if (folder / "simulation.json").exists() and "injected" not in sources.rows else "real"
     origin = "simulated" if field.survey == "simulation" else origin
     return rows.assign(field=field.name, half="all", stamp=np.arange(len(rows)), origin=origin, band=of_band)
-
-
-def write_stamps(folder: Path, out: Path) -> pd.DataFrame:
-    """Labelled stamps with their stars brought to one size, as one file; their rows of the table."""
-    task = Task.read("star_galaxy")
-    found = read_stamps(folder).of_task(task)
-    of_radius, of_strength = (CATALOGUE_FEATURES.index(name) for name in ("half_light", "signal_to_noise"))
-    features = catalogue_features(found.stamps)
-    pointing = found.rows["pointing"].to_numpy(str)
-    stamps = np.zeros((len(found), task.stamps.size, task.stamps.size, 1), np.float32)
-    for name in np.unique(pointing):
-        own = np.flatnonzero(pointing == name)
-        good = own[(features[own, of_strength] > WELL_MEASURED) & (features[own, of_radius] > 0.5)]
-        radius = narrowest_quarter(features[good, of_radius]) if len(good) >= 8 else task.stars
-        for i in own:
-            image = np.asarray(found.stamps[i][..., :1], np.float32)  # gray, whatever the file has
-            middle = np.array([[image.shape[1] / 2, image.shape[0] / 2]])
-            width = np.array([round(task.stamps.size * radius / task.stars)])
-            stamps[i] = plain_stamps(image, middle, width, task.stamps.size)[0]
-        print(f"{name}: stars have {radius:.2f} px, {len(good)} well measured", flush=True)
-    np.savez(out / f"stamps/all/{folder.name}.npz", stamps=stamps)
-    rows = found.rows[["pointing", "sky"]].assign(label=found.labels, kind=found.labels, band="gray")
-    return rows.assign(field=folder.name, half="all", stamp=np.arange(len(rows)), origin=folder.name)
 
 
 def _stamps(field: Field, centres: Floats, boxes: Floats, cut: Cut, rng: np.random.Generator) -> FloatImage:
