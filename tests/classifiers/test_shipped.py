@@ -1,13 +1,17 @@
 """What ships of classifiers: it loads, is small, and both runtimes say the same of real stamps."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.spatial import cKDTree
 
 from classifiers.cards import Card
 from classifiers.classify import Classifier
+from classifiers.metrics import auc
 from classifiers.stampsets import read_stamps
 from classifiers.tasks import Task
-from fieldprep import resources
+from fieldprep import Field, resources
+from fieldprep.catalogues import read_catalogue, sources_on_field
 from fieldprep.census import census
 from fieldprep.stamps import stamps_about
 
@@ -69,3 +73,32 @@ def test_what_ships_is_small():
     sizes = [resources.find("weights", name).stat().st_size for name in resources.names("weights", ".onnx")]
     assert max(sizes) < LARGEST
     assert sum(sizes) < LARGEST_TOGETHER
+
+
+def test_stars_galaxies_and_artefacts_of_the_embedded_field_are_told_apart():
+    """Its truth is exact, and none of it was trained on."""
+    folder = resources.find("datasets", "sample")
+    field = Field.read(folder)
+    catalogue = read_catalogue(folder / "catalogue.csv")
+    truth = sources_on_field(catalogue, field.shape, wcs=field.wcs, pixel_scale=field.pixel_scale)
+    truth = truth.select(~truth.ignore & (truth.magnitude < 20.5))
+    centres = np.stack([truth.x, truth.y], axis=1)
+
+    def ask(name, at, boxes):
+        classifier = Classifier.load(name)
+        cut = classifier.card.cut
+        return classifier.predict(stamps_about(field, at, boxes, cut, zoom=cut.zoom(field)))[:, 0]
+
+    assert auc(truth.galaxy, ask("star_galaxy", centres, truth.xyxy)) > 0.97
+    real = ask("real_bogus", centres, truth.xyxy)
+    told = pd.read_csv(folder / "artefacts.csv")
+    spikes = told[(told["kind"] == "spike") & (told["length"] > 60)]
+    along = np.radians(spikes["angle"].to_numpy(float))
+    arm = 0.25 * spikes["length"].to_numpy(float)[:, None] * np.stack([np.cos(along), np.sin(along)], axis=1)
+    places = np.concatenate([spikes[["x", "y"]].to_numpy(float) + sign * arm for sign in (1, -1)])
+    ny, nx = field.shape
+    alone = (cKDTree(centres).query(places)[0] > 10) & ((places > 5) & (places < (nx - 5, ny - 5))).all(axis=1)
+    places = places[alone]
+    bogus = ask("real_bogus", places, np.concatenate([places - 5, places + 5], axis=1))
+    assert len(bogus) > 5
+    assert auc(np.arange(len(real) + len(bogus)) < len(real), np.concatenate([real, bogus])) > 0.97
