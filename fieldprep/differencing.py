@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -173,7 +174,9 @@ def subtract(search: Field, template: Field, band: str | None = None, *, kernels
     difference, noise = _levelled(flat[0] - flat[1], grown)
     common = np.maximum(np.minimum(flat[0], flat[1]), 0)  # what is in one of them only is what is looked for
     beside = 2 * math.ceil(max(one.stellar for one in seen)) + 1  # residuals lie beside the light that leaves them
-    noise = _with_residuals(difference, noise, cv2.dilate(common, np.ones((beside, beside), np.uint8)))
+    noise = _with_residuals(
+        difference, noise, cv2.dilate(common, np.ones((beside, beside), np.uint8)).astype(np.float32)
+    )
     science, other = (np.where(grown, np.float32(np.nan), image) for image in flat)
     wide = [float((kernel**2).sum()) < UNWIDENED for kernel in pair]
     widened = "both" if all(wide) else "science" if wide[0] else "template" if wide[1] else "neither"
@@ -248,7 +251,7 @@ def _registered(
     """Both images on the search image's grid, what is unusable in each, and where the stars that are in both are."""
     ours = search.bands[band]
     seen = census(ours)
-    wcs = search.wcs.deepcopy()
+    wcs: Any = copy.deepcopy(search.wcs)
     for _ in range(2):
         try:
             theirs = resample(template.bands[band], template.wcs, wcs, search.shape)
@@ -257,8 +260,8 @@ def _registered(
         bad = resample(template.mask.astype(np.float32), template.wcs, wcs, search.shape) > BAD_SHARE
         unusable = [search.mask & np.isfinite(ours), bad & np.isfinite(theirs)]
         stars = _stars(seen, census(theirs), unusable[0] | unusable[1], (search.name, template.name))
-        off = [float(np.median(there - here)) for here, there in zip(*stars, strict=True)]
-        if np.hypot(*off) < LEAST_SHIFT_PX:
+        off = np.median(np.array(stars[1]) - stars[0], axis=1)
+        if np.linalg.norm(off) < LEAST_SHIFT_PX:
             break
         wcs.wcs.crpix = wcs.wcs.crpix - off
         wcs.wcs.set()
@@ -266,7 +269,7 @@ def _registered(
 
 
 def _stars(ours: Census, theirs: Census, unusable: BoolImage, names: tuple[str, str]) -> list[tuple[Floats, Floats]]:
-    """Places in each image of the stars that are in both: well measured, alone, the brightest that are not saturated."""
+    """Places in each image of the stars that are in both: alone, well measured, the brightest not saturated."""
     good = [_well_measured(one, unusable) for one in (ours, theirs)]
     places = [np.stack([one.x, one.y], axis=1)[kept] for one, kept in zip((ours, theirs), good, strict=True)]
     pairs = np.zeros((0, 2), np.int64)
@@ -317,7 +320,7 @@ def _psf(image: FloatImage, x: Floats, y: Floats, half: int) -> Floats:
 
 
 def _radius(half: int) -> Floats:
-    return np.hypot(*(np.mgrid[: 2 * half + 1, : 2 * half + 1] - half))
+    return np.asarray(np.hypot(*(np.mgrid[: 2 * half + 1, : 2 * half + 1] - half)))
 
 
 def _taper(half: int) -> Floats:
