@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 BAND = "r"
+PIXEL_SCALE = 0.396
 ZERO_POINT = 22.5  # of nanomaggies
 MAGNITUDES = (18.0, 23.0)
 NUMBERS = {"blank sky": 60, "galaxy": 60, "near a bright star": 30, "variable star": 15, "moving": 15}
@@ -224,7 +225,7 @@ def _places(frame: Frame, kind: str, rng: np.random.Generator) -> list[dict[str,
         hosts = table[(table["type"] == 3) & (table["ignore"] == 0) & (table["modelMag_r"] < HOST_MAGNITUDE)]
         hosts = hosts.sample(frac=1, random_state=rng)
         offset = rng.uniform(0, HOST_RADII, len(hosts))
-        reach, turn = offset * hosts["petroR50_r"] / 0.396, rng.uniform(0, 2 * np.pi, len(hosts))
+        reach, turn = offset * hosts["petroR50_r"] / PIXEL_SCALE, rng.uniform(0, 2 * np.pi, len(hosts))
         x, y = hosts["x"] + reach * np.cos(turn), hosts["y"] + reach * np.sin(turn)
         return pd.DataFrame({"x": x, "y": y, "host_magnitude": hosts["modelMag_r"], "offset": offset}).to_dict(
             "records"

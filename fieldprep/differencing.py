@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     Matching = Callable[["Floats", "Floats"], tuple["Floats", "Floats"]]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
-PSF_RADII, LEAST_HALF_PX = 8.0, 15  # half a side of the image of a star, in half-light radii, and at least
-LEAST_STARS, MOST_STARS = 5, 60  # fainter ones bring more noise than shape
+PSF_RADII, LEAST_HALF_PX = 6.0, 15  # half a side of the image of a star, in half-light radii, and at least
+LEAST_STARS, MOST_STARS = 5, 200
+SHAPED_BY = 30  # brightest stars: fainter ones bring more noise than shape
+APERTURE_RADII = 1.5  # half-light radii: the seeing is one by then, and the sky under a star weighs less
 PAIR_PX = 3.0  # within which a star of one image is a star of the other
 LEAST_SHIFT_PX = 0.02  # less is left between the images
 BAD_SHARE = 0.01  # of a resampled pixel
@@ -43,6 +46,7 @@ LEAST_WIDENING = 0.05  # square pixels: a narrower Gaussian is none
 UNWIDENED = 0.8  # sum of squares of a kernel that does next to nothing
 SKY_MESH_PX, NOISE_MESH_PX = 128, 64
 STAMP_PX = 63
+CLIMBS_SIGMA = 3.0  # how far the light of a candidate is from where it is surest, in sigma of a star
 STRAYS_PX = 1.5  # farther from its highest pixel a centroid is another object's
 FOUND_SIGMA = 5.0
 BRIGHT_SIGMA, LEAST_BRIGHT_PX = 10.0, 50  # pixels whose residuals tell how well light is subtracted
@@ -163,12 +167,12 @@ def subtract(search: Field, template: Field, band: str | None = None, *, kernels
     missing = ~np.isfinite(images[0]) | ~np.isfinite(images[1])
     seen = [census(np.where(missing, np.float32(np.nan), image)) for image in images]
     half = max(LEAST_HALF_PX, round(PSF_RADII * max(one.stellar for one in seen)))
-    psfs = [_psf(one.image, *places, half) for one, places in zip(seen, stars, strict=True)]
+    psfs = [_psf(one.image, x[:SHAPED_BY], y[:SHAPED_BY], half) for one, (x, y) in zip(seen, stars, strict=True)]
     pair = (kernels or matching)(*psfs)
     flat = [
         fftconvolve(one.image, kernel, mode="same").astype(np.float32) for one, kernel in zip(seen, pair, strict=True)
     ]
-    scale, matched = _scale(flat[0], flat[1], *stars[0], radius=3 * max(one.stellar for one in seen))
+    scale, matched = _scale(flat[0], flat[1], *stars[0], max(one.stellar for one in seen))
     flat[1] = flat[1] * np.float32(scale)
     grown = cv2.dilate(missing.astype(np.uint8), np.ones((half, half), np.uint8)) > 0
     difference, noise = _levelled(flat[0] - flat[1], grown)
@@ -210,15 +214,17 @@ def candidates(found: Difference, *, sigma: float = FOUND_SIGMA) -> pd.DataFrame
     parts = []
     for sign in (1, -1):
         objects = sep.extract(sign * strength, sigma, mask=empty, minarea=1, filter_kernel=None)
+        surest = objects["ypeak"].astype(int), objects["xpeak"].astype(int)
+        peak = _uphill(sign * flux, *surest, steps=math.ceil(CLIMBS_SIGMA * width))
         light = np.where(empty, 0, sign * found.difference).astype(np.float32)
-        x, y, _ = sep.winpos(light, objects["xpeak"], objects["ypeak"], np.full(len(objects), width), mask=empty)
-        peak = objects["ypeak"].astype(int), objects["xpeak"].astype(int)
+        x, y, _ = sep.winpos(light, *map(np.float64, peak[::-1]), np.full(len(objects), width), mask=empty)
         strayed = np.hypot(x - peak[1], y - peak[0]) > STRAYS_PX
         at = {"x": np.where(strayed, peak[1], x), "y": np.where(strayed, peak[0], y)}
-        there = [at["y"], at["x"]]  # between the pixels: at the nearest one a star is fainter by a few percent
-        told = {"flux": map_coordinates(flux, there), "signal_to_noise": sign * map_coordinates(flux / error, there)}
-        part = pd.DataFrame({**at, **told})
-        parts.append(part.assign(positive=sign > 0, unusable=found.unusable[peak]))
+        # between the pixels: at the nearest one a star is fainter by a few percent
+        told = {"flux": map_coordinates(flux, [at["y"], at["x"]]), "signal_to_noise": sign * strength[surest]}
+        part = pd.DataFrame({**at, **told, "positive": sign > 0, "unusable": found.unusable[peak]})
+        part = part.assign(peak=np.ravel_multi_index(peak, empty.shape)).sort_values("signal_to_noise", ascending=False)
+        parts.append(part.drop_duplicates("peak"))
     joined = pd.concat(parts, ignore_index=True)
     return joined.sort_values("signal_to_noise", ascending=False, ignore_index=True)[list(CANDIDATES)]
 
@@ -328,9 +334,12 @@ def _taper(half: int) -> Floats:
     return np.clip(4 * (1 - _radius(half) / half), 0, 1)
 
 
-def _scale(science: FloatImage, template: FloatImage, x: Floats, y: Floats, radius: float) -> tuple[float, int]:
+def _scale(science: FloatImage, template: FloatImage, x: Floats, y: Floats, stellar: float) -> tuple[float, int]:
     """Median ratio of the fluxes of stars, and of how many."""
-    ours, theirs = (sep.sum_circle(np.ascontiguousarray(image), x, y, radius)[0] for image in (science, template))
+    radius, ring = APERTURE_RADII * stellar, (5 * stellar, PSF_RADII * stellar)
+    ours, theirs = (
+        sep.sum_circle(np.ascontiguousarray(image), x, y, radius, bkgann=ring)[0] for image in (science, template)
+    )
     both = (ours > 0) & (theirs > 0)
     if both.sum() < LEAST_STARS:
         raise InputError(f"{int(both.sum())} stars are in both images, of which a subtraction needs {LEAST_STARS}")
@@ -360,6 +369,22 @@ def _with_residuals(difference: FloatImage, noise: FloatImage, light: FloatImage
         return noise
     share = np.percentile(np.abs(difference[bright]) / light[bright], 90) / NINE_TENTHS
     return np.asarray(np.hypot(noise, np.float32(share) * light), np.float32)
+
+
+def _uphill(light: Floats, row: Ints, column: Ints, *, steps: int) -> tuple[Ints, Ints]:
+    """
+    Where light is the highest, from each pixel up.
+
+    Beside a bright star the noise falls outwards and takes the greatest signal to noise along, off the transient.
+    """
+    here, about = (row, column), np.array([(0, 0), *((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))]).T
+    for _ in range(steps):
+        there = tuple(
+            np.clip(at[:, None] + by, 0, side - 1) for at, by, side in zip(here, about, light.shape, strict=True)
+        )
+        best = light[there].argmax(axis=1)
+        here = there[0][np.arange(len(best)), best], there[1][np.arange(len(best)), best]
+    return here
 
 
 def _weighed(found: Difference) -> tuple[Floats, Floats]:
