@@ -163,14 +163,14 @@ def subtract(search: Field, template: Field, band: str | None = None, *, kernels
             raise InputError(f"{field.name}: no band {band}; it has {', '.join(field.bands)}")
         if field.wcs is None:
             raise InputError(f"{field.name}: no WCS, so that it cannot be laid over the other image")
-    images, unusable, stars = _registered(search, template, band)
-    missing = ~np.isfinite(images[0]) | ~np.isfinite(images[1])
-    seen = [census(np.where(missing, np.float32(np.nan), image)) for image in images]
+    seen, unusable, stars = _registered(search, template, band)
+    missing = seen[0].missing | seen[1].missing
     half = max(LEAST_HALF_PX, round(PSF_RADII * max(one.stellar for one in seen)))
     psfs = [_psf(one.image, x[:SHAPED_BY], y[:SHAPED_BY], half) for one, (x, y) in zip(seen, stars, strict=True)]
     pair = (kernels or matching)(*psfs)
     flat = [
-        fftconvolve(one.image, kernel, mode="same").astype(np.float32) for one, kernel in zip(seen, pair, strict=True)
+        fftconvolve(np.where(missing, 0, one.image), kernel, mode="same").astype(np.float32)
+        for one, kernel in zip(seen, pair, strict=True)
     ]
     scale, matched = _scale(flat[0], flat[1], *stars[0], max(one.stellar for one in seen))
     flat[1] = flat[1] * np.float32(scale)
@@ -253,19 +253,18 @@ def triplets(found: Difference, x: Floats, y: Floats, size: int = STAMP_PX) -> F
 
 def _registered(
     search: Field, template: Field, band: str
-) -> tuple[list[FloatImage], list[BoolImage], list[tuple[Floats, Floats]]]:
-    """Both images on the search image's grid, what is unusable in each, and where the stars that are in both are."""
-    ours = search.bands[band]
-    seen = census(ours)
+) -> tuple[list[Census], list[BoolImage], list[tuple[Floats, Floats]]]:
+    """What is in both on the search image's grid, what is unusable in each, and where the stars in both are."""
+    ours = census(search.bands[band])
     wcs: Any = copy.deepcopy(search.wcs)
     for _ in range(2):
         try:
-            theirs = resample(template.bands[band], template.wcs, wcs, search.shape)
+            theirs = census(resample(template.bands[band], template.wcs, wcs, search.shape))
         except InputError as error:
             raise InputError(f"{template.name}: shows no sky that {search.name} does ({error})") from error
         bad = resample(template.mask.astype(np.float32), template.wcs, wcs, search.shape) > BAD_SHARE
-        unusable = [search.mask & np.isfinite(ours), bad & np.isfinite(theirs)]
-        stars = _stars(seen, census(theirs), unusable[0] | unusable[1], (search.name, template.name))
+        unusable = [search.mask & ~ours.missing, bad & ~theirs.missing]
+        stars = _stars(ours, theirs, unusable[0] | unusable[1], (search.name, template.name))
         off = np.median(np.array(stars[1]) - stars[0], axis=1)
         if np.linalg.norm(off) < LEAST_SHIFT_PX:
             break
