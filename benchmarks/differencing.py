@@ -395,8 +395,10 @@ def draw(rows: pd.DataFrame, false: pd.DataFrame, stamps: dict[str, Any], path: 
         groups.append((kind, index, stamps["ours stamps"], ours))
     missed = ours[~ours["found"]].sort_values("magnitude").index.to_numpy()[:SHOWN]
     groups.append(("missed", missed, stamps["ours stamps"], ours))
-    surest = wrong.sort_values("signal_to_noise", ascending=False).index.to_numpy()
-    groups.append(("false", surest[:SHOWN], stamps["ours false_stamps"], wrong))
+    surest = wrong.sort_values("signal_to_noise", ascending=False)
+    told = surest["unusable"].astype(bool)
+    for kind, part in (("false", surest[~told]), ("false, told", surest[told])):
+        groups.append((kind, part.index.to_numpy()[:SHOWN], stamps["ours false_stamps"], wrong))
     figure, axes = plt.subplots(len(groups), 3 * SHOWN, figsize=(15, 1.45 * len(groups)), layout="constrained")
     for row, (kind, index, planes, table) in zip(axes, groups, strict=True):
         for axis in row:
@@ -408,11 +410,9 @@ def draw(rows: pd.DataFrame, false: pd.DataFrame, stamps: dict[str, Any], path: 
                 axis = row[3 * k + plane]
                 limits = (-5, 5) if plane == 2 else (-5, 25)
                 axis.imshow(stamp[..., plane] / noise, vmin=limits[0], vmax=limits[1], cmap="gray", origin="lower")
-            told = table.loc[number]
+            seen = table.loc[number]
             what = (
-                f"{told['magnitude']:.1f} mag"
-                if "magnitude" in table
-                else f"S/N {told['signal_to_noise']:.0f}, {told['on']}"
+                f"S/N {seen['signal_to_noise']:.0f}, {seen['on']}" if "on" in seen else f"{seen['magnitude']:.1f} mag"
             )
             row[3 * k].set_title(f"{kind}, {what}", fontsize=7, loc="left")
     figure.savefig(path, dpi=110)
