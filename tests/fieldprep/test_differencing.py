@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.ndimage import distance_transform_edt
+from scipy.signal import fftconvolve
 
-differencing = pytest.importorskip("fieldprep.differencing")
-
-from fieldprep import Field  # noqa: E402 -- after what may be missing
-from fieldprep.errors import InputError  # noqa: E402
+from fieldprep import Field, differencing
+from fieldprep.errors import InputError
+from fieldprep.tiles import Window
 
 SHAPE = (360, 400)
 NOISE = 0.5
@@ -97,7 +101,7 @@ def test_triplets_are_centred_and_in_order(taken, sky):
 
 def test_pixels_without_data_are_left_out(taken, sky):
     new = taken([*sky, *TRANSIENTS], seed=1)
-    new.mask[:, :40] = True
+    new.bands["r"][:, :40] = np.nan
     found = differencing.subtract(new, taken(sky, seed=2, name="template"))
     assert np.isnan(found.difference[:, :40]).all()
     left = differencing.candidates(found)
@@ -116,3 +120,117 @@ def test_images_that_cannot_be_subtracted_are_refused(taken, sky):
     far.wcs.wcs.crval += 3
     with pytest.raises(InputError, match="far: shows no sky that search does"):
         differencing.subtract(new, far)
+
+
+def test_an_error_of_the_wcs_is_taken_out_by_the_stars(taken, sky):
+    new, old = taken([*sky, *TRANSIENTS], seed=1), taken(sky, seed=2, name="template")
+    old.wcs.wcs.crpix += (0.4, -0.3)
+    left = differencing.candidates(differencing.subtract(new, old))
+    assert [np.hypot(left["x"] - x, left["y"] - y).min() < 0.7 for x, y, *_ in TRANSIENTS] == [True] * 3
+    assert len(left) <= 6
+
+
+def test_a_kernel_does_not_ring_where_the_seeing_is_the_same():
+    star = light((31, 31), [(15, 15, 1.0, 0.0)], 3.0)
+    noisy = [star + np.random.default_rng(seed).normal(0, 1e-4, star.shape) for seed in (1, 2)]
+    for kernel in differencing.matching(*(one / one.sum() for one in noisy)):
+        kernel[15, 15] -= 1
+        assert np.abs(kernel).max() < 0.05
+
+
+def test_images_sharper_along_different_axes_are_both_widened():
+    y, x = np.mgrid[:31, :31] - 15
+    stars = [np.exp(-0.5 * ((x / a) ** 2 + (y / b) ** 2)) for a, b in ((1.5, 2.2), (2.2, 1.5))]
+    stars = [star / star.sum() for star in stars]
+    kernels = differencing.matching(*stars)
+    made = [fftconvolve(star, kernel, mode="same") for star, kernel in zip(stars, kernels, strict=True)]
+    assert np.abs(made[0] - made[1]).max() < 0.01 * made[0].max()
+    assert all((kernel > -0.01 * kernel.max()).all() for kernel in kernels)
+
+
+def test_what_lies_in_a_saturated_star_is_told_and_not_dropped(taken, sky):
+    beside = (200.0, 180.0)
+    bright = [(*beside, 40_000.0, 0.0)]
+    new = taken([*sky, *bright, (207.0, 180.0, 3000.0, 0.0)], seed=1)
+    old = taken([*sky, *bright], seed=2, name="template")
+    for field in (new, old):
+        full = field.bands["r"] > 800
+        field.bands["r"][full] = 800
+        field.mask[full] = True
+    found = differencing.subtract(new, old)
+    left = differencing.candidates(found)
+    assert np.isfinite(found.difference).all()
+    near = np.hypot(left["x"] - beside[0], left["y"] - beside[1]) < 15
+    assert left["unusable"][near].all()
+    assert left["positive"][near].any()
+    assert not left["unusable"][~near & (left["signal_to_noise"] > 5)].any()
+
+
+# A real frame's second night, by the benchmark's own means: other seeing, grid, unit, sky and noise
+PART = Window(1200, 300, 1800, 900)
+
+
+@pytest.fixture(scope="module")
+def frame(data):
+    path = data / "sdss" / "001737-5-0039" / "frame-r-001737-5-0039.fits.bz2"
+    if not path.is_file():
+        pytest.skip(f"no frame at {path}")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+        import epochs  # noqa: PLC0415 -- only importable from its own folder
+
+    catalogue = pd.read_csv(path.parent / "catalogue.csv")
+    catalogue[["x", "y"]] -= np.array([PART.x0, PART.y0])
+    inside = catalogue["x"].between(0, 599) & catalogue["y"].between(0, 599)
+    part = Field.read(path).window(PART)
+    return epochs, epochs.frame_of(part, catalogue[inside].reset_index(drop=True), electrons=890.0, full=239.0)
+
+
+@pytest.fixture(scope="module", params=["search 1.3 x wider", "template 1.3 x wider"])
+def night(frame, request):
+    epochs, real = frame
+    search, template, truth = epochs.two_nights(real, epochs.SETTINGS[request.param], seed=3)
+    return real, truth, differencing.subtract(search, template)
+
+
+def test_transients_on_a_real_field_are_found_where_they_are_with_their_flux(night):
+    _, truth, found = night
+    left = differencing.candidates(found)
+    bright = truth[(truth["kind"].isin(["blank sky", "galaxy"])) & (truth["magnitude"] < 20.5)]
+    assert len(bright) >= 10
+    apart = np.hypot(*(bright[[c]].to_numpy() - left[c].to_numpy() for c in ("x", "y")))
+    nearest = apart.argmin(axis=1)
+    assert (apart.min(axis=1) < 0.3).all()
+    flux = left["flux"].to_numpy()[nearest]
+    error = np.hypot(flux / left["signal_to_noise"].to_numpy()[nearest], 0.07 * flux)  # the stars' shape varies
+    pull = (flux - bright["flux"]) / error
+    assert np.abs(np.median(pull)) < 0.7
+    assert (np.abs(pull) < 4).all()
+    places = truth[["x", "y"]].to_numpy()
+    false = [np.hypot(*(places - (x, y)).T).min() > 8 for x, y in left.loc[~left["unusable"], ["x", "y"]].to_numpy()]
+    assert sum(false) <= 3
+
+
+def test_the_noise_on_a_real_field_is_that_of_the_difference(night):
+    real, truth, found = night
+    free = np.ones(found.noise.shape, bool)
+    free[np.rint(truth["y"]).astype(int), np.rint(truth["x"]).astype(int)] = False
+    empty = (distance_transform_edt(free) > 20) & (distance_transform_edt(real.seen.segments == 0) > 8)
+    ratio = (found.difference / found.noise)[empty & np.isfinite(found.difference)]
+    assert len(ratio) > 10_000
+    assert np.std(ratio) == pytest.approx(1, abs=0.05)
+    assert abs(np.mean(ratio)) < 0.05
+
+
+def test_triplets_of_a_real_field_are_centred(night):
+    _, truth, found = night
+    new = truth[(truth["kind"] == "blank sky") & (truth["magnitude"] < 20)]
+    stamps = differencing.triplets(found, new["x"].to_numpy(), new["y"].to_numpy())
+    assert stamps.shape == (len(new), 63, 63, 3)
+    for science, template, difference in np.moveaxis(stamps, 3, 1):
+        for plane in (science, difference):
+            assert np.hypot(*(np.array(np.unravel_index(np.argmax(plane[26:37, 26:37]), (11, 11))) - 5)) <= 1.5
+        assert template[31, 31] < 0.2 * science[31, 31]
+        np.testing.assert_allclose(
+            science - template - difference, np.median(science - template - difference), atol=0.05
+        )
