@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 PLATT, ISOTONIC = "platt", "isotonic"
-BINS = 15
 _NEAREST_TO_0_AND_1 = 1e-12
 _LEAST_SLOPE = 1e-3  # of an isotonic calibration, so that two confidences never become one
 _STEPS = 100
@@ -157,51 +156,6 @@ def fit_calibration(raw: npt.ArrayLike, true: npt.ArrayLike, kind: str = PLATT) 
     if kind == PLATT:
         return _fit_platt(confidence, truth)
     raise ValueError(f"a calibration's kind is {PLATT} or {ISOTONIC}, got {kind!r}")
-
-
-def reliability(probability: npt.ArrayLike, true: npt.ArrayLike, bins: int = BINS) -> dict[str, Any]:
-    """
-    How far confidences are from being probabilities.
-
-    Parameters
-    ----------
-    probability : 1D array_like, shape (N,)
-        Confidences.
-    true : 1D array_like, shape (N,)
-        1 where the detection is of a galaxy.
-    bins : int
-        Bins of equal width.
-
-    Returns
-    -------
-    dict
-        ``ece``: expected calibration error, the mean over detections of the distance between a bin's mean confidence
-        and its share of true ones; ``brier``: mean squared difference; ``n``; ``bins``: list of ``low``, ``high``,
-        ``n``, ``true``, ``mean_confidence``, those without a detection left out.
-
-    References
-    ----------
-    Naeini et al. 2015, AAAI, 2901; Guo et al. 2017, ICML, 1321, equation 3.
-    """
-    values, truth = np.asarray(probability, np.float64), np.asarray(true, np.float64)
-    n = len(values)
-    if n == 0:
-        return {"ece": math.nan, "brier": math.nan, "n": 0, "bins": []}
-    index = np.minimum((values * bins).astype(np.int64), bins - 1)
-    count = np.bincount(index, minlength=bins)
-    trues, sums = (np.bincount(index, weights, minlength=bins) for weights in (truth, values))
-    rows = [
-        {
-            "low": i / bins,
-            "high": (i + 1) / bins,
-            "n": int(count[i]),
-            "true": int(trues[i]),
-            "mean_confidence": float(sums[i] / count[i]),
-        }
-        for i in np.flatnonzero(count)
-    ]
-    ece = float(np.abs(sums - trues).sum() / n)
-    return {"ece": ece, "brier": float(((values - truth) ** 2).mean()), "n": n, "bins": rows}
 
 
 def _fit_platt(confidence: Floats, truth: Floats) -> Calibration:

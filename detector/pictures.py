@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from detector.calibration import reliability
 from detector.evaluate import Share
 from detector.evaluate.completeness import THRESHOLDS
 from detector.evaluate.statistics import mean
 from fieldprep.boxes import iou_of_pairs
 from fieldprep.catalogues import read_table
 from fieldprep.errors import InputError
+from fieldprep.reliability import reliability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

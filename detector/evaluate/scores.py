@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detector.calibration import reliability
 from detector.evaluate.completeness import AXES, against, against_confidence
 from detector.evaluate.matching import GALAXY, IGNORED, NONE, Tables, kinds, match, matched_tables, surface_brightness
 from detector.evaluate.precision import ALL, SIZES, average_precision, brighter, overlaps
 from detector.evaluate.statistics import Bools, Floats, Share, mean
+from fieldprep.reliability import reliability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.calibration import Calibration, fit_calibration, reliability
+from detector.calibration import Calibration, fit_calibration
 from detector.cards import Card
 from fieldprep import Field
 from fieldprep.errors import InputError
+from fieldprep.reliability import reliability
 
 PLATT = Calibration("platt", a=1.7, b=-0.4)
 ISOTONIC = Calibration("isotonic", raw=(0.0, 0.3, 0.5, 1.0), probability=(0.0, 0.1, 0.8, 1.0))
@@ -124,19 +125,6 @@ def test_a_card_keeps_a_calibration(calibration, tmp_path):
 def test_a_calibration_that_is_none_is_refused_by_the_card(content):
     with pytest.raises(ValueError, match="a calibration"):
         Card("own", "detect", "x", ("galaxy",), "N", 32, 0.25, "0" * 64, calibration=content)
-
-
-def test_the_error_of_confidences_counted_by_hand():
-    # bin 0.2 to 0.4: mean 0.3, half of them true; bin 0.8 to 1: mean 0.9, all true
-    found = reliability([0.25, 0.35, 0.9], [0, 1, 1], bins=5)
-    assert found["ece"] == pytest.approx((2 * 0.2 + 1 * 0.1) / 3)
-    assert found["brier"] == pytest.approx((0.25**2 + 0.65**2 + 0.1**2) / 3)
-    assert [(row["n"], row["true"]) for row in found["bins"]] == [(2, 1), (1, 1)]
-
-
-def test_a_confidence_of_1_is_in_the_last_bin_and_nothing_has_no_error():
-    assert reliability([1.0], [1])["bins"][0]["high"] == 1
-    assert np.isnan(reliability([], [])["ece"])
 
 
 def test_calibrated_confidences_have_a_smaller_error_on_others():
