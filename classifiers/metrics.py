@@ -10,21 +10,26 @@ from astropy.stats import binom_conf_interval
 from scipy.stats import rankdata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Texts = npt.NDArray[np.str_]
 
 RESAMPLES = 200
 CONFIDENCE_LEVEL = 0.6827
+MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "log_loss", "brier")
+OF_A_CLASS = ("precision", "recall", "f1", "auc")
 _LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
 
 
 def classification_scores(
-    true: Sequence[str] | npt.NDArray[np.str_],
-    given: Sequence[str] | npt.NDArray[np.str_],
+    true: Sequence[str] | Texts,
+    given: Sequence[str] | Texts,
     classes: Sequence[str],
     probabilities: Floats | None = None,
+    *,
+    groups: Texts | None = None,
 ) -> dict[str, Any]:
     """
     Scores of classes given to objects whose class is known.
@@ -37,16 +42,21 @@ def classification_scores(
         Names of the K classes.
     probabilities : 2D float64 `~numpy.ndarray`, shape (N, K), optional
         Probability of each class.
+    groups : 1D str `~numpy.ndarray`, shape (N,), optional
+        What belongs together, an object or a patch of sky: intervals are told by drawing these. By default each is its
+        own.
 
     Returns
     -------
     dict
-        ``n``; ``classes``; ``confusion``: list of K rows (true) of K counts (given); ``accuracy`` (with k and a
-        Jeffreys interval), ``balanced_accuracy`` (mean recall), ``macro_f1`` and, with probabilities, ``macro_auc``
-        (one class against the rest, mean over classes), ``log_loss``, ``brier`` (squared differences summed over the
-        classes), each with ``value``, ``low``, ``high`` (68 %, bootstrapped) and ``n``; ``per_class``: by name
-        ``precision``, ``recall``, ``f1``, ``auc`` and ``n``. NaN where there is nothing to divide by; means are over
-        the classes that are there.
+        ``n``; ``classes``; ``confusion``: list of K rows (true) of K counts (given); ``accuracy`` (with k),
+        ``balanced_accuracy`` (mean recall), ``macro_f1`` and, with probabilities, ``macro_auc`` (one class against the
+        rest, mean over classes), ``log_loss``, ``brier`` (squared differences summed over the classes), each with
+        ``value``, ``low``, ``high`` (68 %, bootstrapped; that of the accuracy a Jeffreys interval, or by groups no
+        narrower than it), ``n`` and ``baseline``: what the commonest class for all has, with the classes' shares for
+        probabilities; ``commonest``: that class; ``per_class``: by name ``precision``, ``recall``, ``f1``, ``auc``,
+        ``n`` and, of each measure, ``low`` and ``high``. NaN where there is nothing to divide by; means are over the
+        classes that are there.
 
     Raises
     ------
@@ -60,29 +70,93 @@ def classification_scores(
     t, g = (np.array([index[str(name)] for name in names], np.int64) for names in (true, given))
     if len(t) != len(g) or (probabilities is not None and probabilities.shape != (len(t), len(classes))):
         raise ValueError(f"true, given and probabilities must be of one length, got {len(t)} and {len(g)}")
-    k = len(classes)
+    k, n = len(classes), len(t)
+
+    def measured(chosen: Ints) -> dict[str, float]:
+        return _measures(t[chosen], g[chosen], k, None if probabilities is None else probabilities[chosen])
+
+    found = bootstrapped(measured, n, groups)
     confusion = confusion_matrix(t, g, k)
-    whole = _measures(t, g, k, probabilities)
-    rng = np.random.default_rng(0)
-    draws: list[dict[str, float]] = []
-    for _ in range(RESAMPLES if len(t) else 0):
-        drawn = rng.integers(0, len(t), len(t))
-        draws.append(_measures(t[drawn], g[drawn], k, None if probabilities is None else probabilities[drawn]))
-    out: dict[str, Any] = {"n": len(t), "classes": list(classes), "confusion": confusion.tolist()}
-    for name, value in whole.items():
-        low, high = _interval(np.array([draw[name] for draw in draws]))
-        out[name] = {"value": value, "low": low, "high": high, "n": len(t)}
+    counts = confusion.sum(axis=1)
+    commonest = int(counts.argmax()) if n else 0
+    shares = None if probabilities is None else np.tile(counts / max(n, 1), (n, 1))
+    baseline = _measures(t, np.full(n, commonest), k, shares)
+    out: dict[str, Any] = {"n": n, "classes": list(classes), "confusion": confusion.tolist()}
+    out |= {name: entry | {"baseline": baseline[name]} for name, entry in found.items() if name in MEASURES}
+    out["commonest"] = classes[commonest]
     right = int(np.trace(confusion))
-    if len(t):
-        low, high = binom_conf_interval(right, len(t), CONFIDENCE_LEVEL, interval="jeffreys")
-        out["accuracy"] |= {"k": right, "low": float(low), "high": float(high)}
-    auc = np.full(k, np.nan) if probabilities is None else _aucs(t, probabilities)
-    columns = dict(zip(("precision", "recall", "f1"), per_class(confusion), strict=True)) | {"auc": auc}
+    if n:
+        out["accuracy"] |= {"k": right} | _of_share(out["accuracy"], right, n, grouped=groups is not None)
     out["per_class"] = {
-        name: {**{key: float(values[i]) for key, values in columns.items()}, "n": int(confusion[i].sum())}
+        name: {
+            **{key: found[f"{key} {i}"]["value"] for key in OF_A_CLASS},
+            "n": int(counts[i]),
+            **{end: {key: found[f"{key} {i}"][end] for key in OF_A_CLASS} for end in ("low", "high")},
+        }
         for i, name in enumerate(classes)
     }
     return out
+
+
+def bootstrapped(
+    measures: Callable[[Ints], Mapping[str, float]], n: int, groups: Texts | None = None
+) -> dict[str, dict[str, Any]]:
+    """
+    Measures of N objects with their 68 % intervals.
+
+    Parameters
+    ----------
+    measures : callable
+        Measures by name, of the objects of these numbers.
+    n : int
+        How many objects there are.
+    groups : 1D str `~numpy.ndarray`, shape (N,), optional
+        What is drawn together; by default each is its own.
+
+    Returns
+    -------
+    dict of str to dict
+        By name ``value``, ``low``, ``high`` and ``n``.
+    """
+    whole = measures(np.arange(n))
+    draws = [measures(drawn) for drawn in resamples(n, groups)]
+    ends = {name: _interval(np.array([draw[name] for draw in draws])) for name in whole}
+    return {
+        name: {"value": value, "low": ends[name][0], "high": ends[name][1], "n": n} for name, value in whole.items()
+    }
+
+
+def resamples(n: int, groups: Texts | None = None) -> Iterator[Ints]:
+    """Numbers of the objects in each resample, whole groups drawn with replacement; the same each time."""
+    rng = np.random.default_rng(0)
+    names, group = (np.arange(n), np.arange(n)) if groups is None else np.unique(groups, return_inverse=True)
+    size = np.bincount(group, minlength=len(names))
+    first, members = size.cumsum() - size, np.argsort(group, kind="stable")
+    for _ in range(RESAMPLES if n else 0):
+        drawn = rng.integers(0, len(names), len(names))
+        many = size[drawn]
+        yield members[np.repeat(first[drawn] - (many.cumsum() - many), many) + np.arange(many.sum())]
+
+
+def share(positive: npt.NDArray[np.bool_], groups: Texts | None = None) -> dict[str, Any]:
+    """
+    How many of some objects are something.
+
+    Parameters
+    ----------
+    positive : 1D bool `~numpy.ndarray`, shape (N,)
+        Which are.
+    groups : 1D str `~numpy.ndarray`, shape (N,), optional
+        What is drawn together.
+
+    Returns
+    -------
+    dict
+        ``k``, ``n``, ``value``, ``low`` and ``high``: a Jeffreys interval, by groups a bootstrap's no narrower than it.
+    """
+    n, k = len(positive), int(positive.sum())
+    entry = bootstrapped(lambda chosen: {"share": _mean(positive[chosen].astype(np.float64))}, n, groups)["share"]
+    return {"k": k} | entry | (_of_share(entry, k, n, grouped=groups is not None) if n else {})
 
 
 def confusion_matrix(true: Ints, given: Ints, classes: int) -> Ints:
@@ -208,8 +282,10 @@ def rates_at(positive: npt.NDArray[np.bool_], value: Floats, threshold: float) -
 
 
 def _measures(true: Ints, given: Ints, classes: int, probabilities: Floats | None) -> dict[str, float]:
+    """Measures of all, and of each class by its number."""
     confusion = confusion_matrix(true, given, classes)
-    _, recall, f1 = per_class(confusion)
+    precision, recall, f1 = per_class(confusion)
+    auc_of = np.full(classes, np.nan) if probabilities is None else _aucs(true, probabilities)
     there = confusion.sum(axis=1) > 0
     found = {
         "accuracy": float(np.trace(confusion) / len(true)) if len(true) else float("nan"),
@@ -218,9 +294,11 @@ def _measures(true: Ints, given: Ints, classes: int, probabilities: Floats | Non
     }
     if probabilities is not None:
         of_truth = probabilities[np.arange(len(true)), true]
-        found["macro_auc"] = _mean(_aucs(true, probabilities))
+        found["macro_auc"] = _mean(auc_of)
         found["log_loss"] = _mean(-np.log(np.clip(of_truth, _LEAST_PROBABILITY, 1)))
         found["brier"] = _mean(((probabilities - np.eye(classes)[true]) ** 2).sum(axis=1))
+    for key, values in zip(OF_A_CLASS, (precision, recall, f1, auc_of), strict=True):
+        found |= {f"{key} {i}": float(value) for i, value in enumerate(values)}
     return found
 
 
@@ -240,3 +318,9 @@ def _interval(draws: Floats) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.percentile(known, [16, 84])
     return float(low), float(high)
+
+
+def _of_share(entry: Mapping[str, Any], k: int, n: int, *, grouped: bool) -> dict[str, float]:
+    """Ends of a share's interval: without an error in it, a bootstrap would have none."""
+    low, high = (float(end) for end in binom_conf_interval(k, n, CONFIDENCE_LEVEL, interval="jeffreys"))
+    return {"low": min(low, entry["low"]), "high": max(high, entry["high"])} if grouped else {"low": low, "high": high}

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from classifiers.classify import Classifier
 from classifiers.export import export_classifier, task_of
 from classifiers.metrics import classification_scores, rates_at
+from classifiers.parts import PARTS, TEST, TRAINING, VALIDATION, write_split
 from classifiers.splits import split
 from classifiers.train import TASK_FILE, train_stamps
 from fieldprep.errors import InputError
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from classifiers.stampsets import StampSet
     from classifiers.tasks import Task
 
-TRAINING, VALIDATION, TEST = range(3)
-PARTS = ("train", "validate", "test")
-SPLIT_FILE = "split.csv"
 
 
 def train_and_export(
@@ -68,7 +65,7 @@ def train_and_export(
         if len(set(one.labels)) < 2:
             raise InputError(f"{task.name}: too few objects or patches of sky to {name} on two classes")
     checkpoint = train_stamps(task, parts[TRAINING], parts[VALIDATION], out, seed=seed, resume=resume)
-    _write_split(of_task, part, out)
+    write_split(of_task, part, out)
     about: dict[str, Any] = {
         "about": task.about,
         "data": data,
@@ -100,18 +97,12 @@ def _check_same(task: Task, seed: int, out: Path) -> None:
         raise InputError(f"{out}: was begun as another task or with another seed; name another --out, or use those")
 
 
-def _write_split(stamps: StampSet, part: np.ndarray[Any, np.dtype[np.int64]], out: Path) -> None:
-    columns = {"name": stamps.names, "group": stamps.groups, "class": stamps.labels, "part": np.array(PARTS)[part]}
-    pd.DataFrame(columns).to_csv(out / SPLIT_FILE, index=False)
-
-
 def _with_scores(path: Path, test: StampSet) -> None:
     """Put the scores on stamps that nothing was chosen by into the card."""
     classifier = Classifier.load(path)
     found = classifier.predict(test.stamps)
     given = np.array(classifier.classes)[found.argmax(axis=1)]
-    scores = classification_scores(test.labels, given, classifier.classes, found)
-    common = max(int((test.labels == name).sum()) for name in classifier.classes) / len(test)
+    scores = classification_scores(test.labels, given, classifier.classes, found, groups=test.groups)
     what = "series" if classifier.card.preparation.epochs > 1 else "stamps"
     told: dict[str, Any] = {
         "measured on": f"{len(test)} {what} of objects that it was not trained, validated or calibrated on"
@@ -121,7 +112,11 @@ def _with_scores(path: Path, test: StampSet) -> None:
     at = {f"recall of {recall}": rates_at(positive, found[:, 0], value) for recall, value in recalls.items()}
     measures = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
     rows = {"all": {name: {k: scores[name][k] for k in ("value", "low", "high", "n")} for name in measures}}
-    told |= {"all stamps": rows, "always the commonest class": round(common, 3), "confusion": scores["confusion"]}
+    told |= {
+        "all stamps": rows,
+        "always the commonest class": round(scores["accuracy"]["baseline"], 3),
+        "confusion": scores["confusion"],
+    }
     if at:
         told[f"{first} at the thresholds"] = at
     replace(classifier.card, scores=told).write(path.with_suffix(".json"))

@@ -369,8 +369,8 @@ def evaluate_run(
     from fieldprep.catalogues.columns import parse_columns  # noqa: PLC0415 -- --help answers without loading it
     from fullfield.chain import parse_labels  # noqa: PLC0415 -- as above
     from fullfield.evaluation import evaluate_run as evaluate  # noqa: PLC0415 -- as above
-    from fullfield.evaluationreport import PAGE_FILE  # noqa: PLC0415 -- as above
     from fullfield.evaluationtext import as_text  # noqa: PLC0415 -- as above
+    from fullfield.pages import PAGE_FILE  # noqa: PLC0415 -- as above
 
     chosen = parse_columns(columns)
     result = evaluate(folder, truth, columns=chosen, radius=radius, labels=parse_labels(labels))
@@ -417,8 +417,8 @@ def evaluate_detector(
         evaluate_fields,
         evaluate_validation,
     )
-    from fullfield.evaluationreport import PAGE_FILE  # noqa: PLC0415 -- as above
     from fullfield.evaluationtext import as_text  # noqa: PLC0415 -- as above
+    from fullfield.pages import PAGE_FILE  # noqa: PLC0415 -- as above
     from fullfield.pipeline import Request  # noqa: PLC0415 -- as above
 
     failures: list[Any] = []

@@ -10,7 +10,7 @@ import numpy as np
 from detector.evaluate.completeness import AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -40,18 +40,19 @@ def plots_of(result: Mapping[str, Any]) -> dict[str, bytes]:
     plots: dict[str, bytes] = {}
     if "catalogue" in result:
         pooled = result["catalogue"]["pooled"]
-        plots["completeness"] = _png(_completeness(pooled), (12, 8))
-        plots["curves"] = _png(_curves(pooled), (12, 4.5))
-        plots["reliability"] = _png(_reliability(pooled["reliability"]), (12, 4.5))
+        plots["completeness"] = png(_completeness(pooled), (12, 8))
+        plots["curves"] = png(_curves(pooled), (12, 4.5))
+        plots["reliability"] = png(_reliability(pooled["reliability"]), (12, 4.5))
     for task, scores in result.get("classifiers", {}).items():
         side = 3 + 0.6 * len(scores["classes"])
-        plots[f"confusion_{task}"] = _png(_confusion(scores), (side + 1, side))
+        plots[f"confusion_{task}"] = png(confusion(scores), (side + 1, side))
     if "pictures" in result:
-        plots["pictures"] = _png(_pictures(result["pictures"]["pooled"]), (12, 4.5))
+        plots["pictures"] = png(_pictures(result["pictures"]["pooled"]), (12, 4.5))
     return plots
 
 
-def _png(draw: Any, size: tuple[float, float]) -> bytes:
+def png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
+    """PNG of what is drawn on a figure of this size in inches."""
     from matplotlib.figure import Figure  # noqa: PLC0415 -- half a second that only a page needs
 
     figure = Figure(figsize=size, layout="constrained", dpi=_DOTS_PER_INCH)
@@ -194,7 +195,9 @@ def _draw_reliability(left: Axes, right: Axes, reliability: Mapping[str, Any]) -
             axis.legend(fontsize=8)
 
 
-def _confusion(scores: Mapping[str, Any]) -> Any:
+def confusion(scores: Mapping[str, Any]) -> Callable[[Figure], None]:
+    """Counts by true and given class, shaded by the share of the true class."""
+
     def draw(figure: Figure) -> None:
         axis = figure.subplots()
         counts = np.array(scores["confusion"], np.float64).reshape(len(scores["classes"]), -1)

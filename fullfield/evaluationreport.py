@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import math
 from typing import TYPE_CHECKING, Any
 
 from detector.evaluate.precision import SIZES
-from fullfield.catalogue import atomic, write_json
 from fullfield.evaluationplots import plots_of
 from fullfield.evaluationtext import number, taken_lines
+from fullfield.pages import cell, class_tables, document, image, paragraph, table, write_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-RESULT_FILE, PAGE_FILE, PLOTS_FOLDER = "evaluation.json", "evaluation.html", "evaluation"
-_STYLE = (
-    "body { font: 15px sans-serif; max-width: 1480px; margin: 2em auto; padding: 0 1em; color: #222 } "
-    "table { border-collapse: collapse; margin: 1em 0; font-size: 13px } td, th { padding: 3px 8px; text-align: right; "
-    "border-bottom: 1px solid #ddd } td { white-space: nowrap } th { background: #f3f5f7 } "
-    "td:first-child, th:first-child { text-align: left } td small { color: #777 } "
-    "img { max-width: 100% } .wide { overflow-x: auto } p { max-width: 60em }"
-)
 _LIMIT_COLUMNS = (
     ("completeness", "completeness"),
     ("purity", "purity"),
@@ -33,7 +23,6 @@ _LIMIT_COLUMNS = (
     ("completeness_over_22_px", "completeness, box over 22 px"),
     ("mean_iou_over_22_px", "mean IoU, box over 22 px"),
 )
-_CLASS_COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "log_loss", "brier")
 
 
 def write_evaluation(out: Path, result: Mapping[str, Any]) -> None:
@@ -52,31 +41,12 @@ def write_evaluation(out: Path, result: Mapping[str, Any]) -> None:
     fieldprep.errors.OutputError
         If it cannot be written.
     """
-    (out / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
     plots = plots_of(result)
-    for stale in (out / PLOTS_FOLDER).glob("*.png"):
-        if stale.stem not in plots:
-            stale.unlink()
-    for name, content in plots.items():
-        with atomic(out / PLOTS_FOLDER / f"{name}.png") as temporary:
-            temporary.write_bytes(content)
-    with atomic(out / PAGE_FILE) as temporary:
-        temporary.write_text(_page(result, plots), encoding="utf-8")
-    write_json(out / RESULT_FILE, json_safe(dict(result)))
-
-
-def json_safe(value: Any) -> Any:
-    """NaN as null: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: json_safe(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [json_safe(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    write_page(out, result, _page(result, plots), plots)
 
 
 def _page(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
-    title = html.escape(f"Evaluation against {result['truth']}")
-    parts = [f"<h1>{title}</h1>", _paragraph(_heading(result))]
+    parts = [paragraph(_heading(result))]
     if "catalogue" in result:
         parts += _catalogue(result["catalogue"], plots)
     for task, scores in result.get("classifiers", {}).items():
@@ -85,11 +55,7 @@ def _page(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
         parts += _calls(result["calls"])
     if "pictures" in result:
         parts += _pictures(result["pictures"], plots)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n<style>{_STYLE}</style>\n'
-        + "\n".join(parts)
-        + "\n</html>\n"
-    )
+    return document(f"Evaluation against {result['truth']}", parts)
 
 
 def _heading(result: Mapping[str, Any]) -> str:
@@ -110,46 +76,46 @@ def _catalogue(catalogue: Mapping[str, Any], plots: Mapping[str, bytes]) -> list
     sizes, radii = pooled["sizes"], pooled["astrocv"]
     return [
         "<h2>Detection</h2>",
-        _paragraph(
+        paragraph(
             f"{pooled['fields']} field(s), {pooled['galaxies']} galaxies, {pooled['detections']} detections; "
             f"{apart['k']} of them ({number(apart)}) with no object under them; "
             f"{number(false)} false ones a field (on stars or on nothing). A detection matches an object whose centre "
             "lies within max(3 px, half the shorter side of its box); one to one, galaxies before stars, nearest "
             "first; ignored objects count neither way."
         ),
-        _table(
+        table(
             ("r <", *(words for _, words in _LIMIT_COLUMNS)),
-            ((limit, *(_entry(row[name]) for name, _ in _LIMIT_COLUMNS)) for limit, row in pooled["limits"].items()),
+            ((limit, *(cell(row[name]) for name, _ in _LIMIT_COLUMNS)) for limit, row in pooled["limits"].items()),
         ),
-        _image("completeness", plots, "completeness and purity against magnitude, size, surface brightness, distance"),
-        _image("curves", plots, "precision against recall, completeness against false detections"),
+        image("completeness", plots, "completeness and purity against magnitude, size, surface brightness, distance"),
+        image("curves", plots, "precision against recall, completeness against false detections"),
         "<h3>By size</h3>",
-        _paragraph("COCO's sizes, by the area of the object's box; galaxies of all magnitudes."),
-        _table(
+        paragraph("COCO's sizes, by the area of the object's box; galaxies of all magnitudes."),
+        table(
             ("size", "area [px²]", "AP50", "AP50-95"),
-            ((name, _area(name), _entry(row["ap50"]), _entry(row["ap"])) for name, row in sizes.items()),
+            ((name, _area(name), cell(row["ap50"]), cell(row["ap"])) for name, row in sizes.items()),
         ),
         "<h3>As AstroCV counts</h3>",
-        _paragraph(
+        paragraph(
             "Galaxies of all magnitudes. The last two columns are its program's own figures: galaxies that some box "
             "overlaps by more than 0.5, and the mean over all galaxies of the best overlap, 0 for one that is missed."
         ),
-        _table(
+        table(
             ("galaxies", "confidence ≥", "recall", "mean IoU", "best box: recall", "best box: mean IoU"),
             (
-                (words, f"{part['confidence']:g}", *(_entry(part[name][column]) for column in part[name]))
+                (words, f"{part['confidence']:g}", *(cell(part[name][column]) for column in part[name]))
                 for part in radii.values()
                 for name, words in (("all", "all"), ("over_22_px", "box over 22 px"))
             ),
         ),
         "<h3>Confidence</h3>",
-        _paragraph(
+        paragraph(
             "Expected calibration error: the mean distance between confidence and the share of detections that are "
             "galaxies. Each detection is judged as in a catalogue that ends with it."
         ),
-        _image("reliability", plots, "share of true detections against confidence"),
+        image("reliability", plots, "share of true detections against confidence"),
         "<h3>By field</h3>",
-        _table(
+        table(
             (
                 "field",
                 "galaxies",
@@ -164,7 +130,7 @@ def _catalogue(catalogue: Mapping[str, Any], plots: Mapping[str, bytes]) -> list
             ),
             (_field_row(name, scores) for name, scores in catalogue["fields"].items()),
         ),
-        *(_paragraph(line) for line in taken_lines(catalogue["taken"])),
+        *(paragraph(line) for line in taken_lines(catalogue["taken"])),
     ]
 
 
@@ -173,39 +139,31 @@ def _field_row(name: str, scores: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         html.escape(name),
         scores["galaxies"],
-        *(_entry(limits[limit][measure]) for measure in ("completeness", "purity") for limit in ("20", "21")),
-        _entry(scores["unmatched"]),
+        *(cell(limits[limit][measure]) for measure in ("completeness", "purity") for limit in ("20", "21")),
+        cell(scores["unmatched"]),
         f"{scores['false_per_field']['value']:.0f}",
-        _entry(limits["20.5"]["ap50"]),
-        _entry(limits["20.5"]["mean_iou"]),
+        cell(limits["20.5"]["ap50"]),
+        cell(limits["20.5"]["mean_iou"]),
     )
 
 
 def _classifier(task: str, scores: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[str]:
-    columns = [name for name in _CLASS_COLUMNS if name in scores]
     other = ", ".join(f"{name} {count}" for name, count in scores["other_labels"].items())
     return [
         f"<h2>Classifier: {html.escape(task)}</h2>",
-        _paragraph(
+        paragraph(
             f"On the {scores['n']} matched objects that are labelled in {scores['label_column']!r}."
             + (f" Labels that are none of its classes, left out: {other}." if other else "")
         ),
-        _table([name.replace("_", " ") for name in columns], [[_entry(scores[name]) for name in columns]]),
-        _table(
-            ("class", "precision", "recall", "F1", "AUC", "n"),
-            (
-                (html.escape(name), *(_plain(row[key]) for key in ("precision", "recall", "f1", "auc")), row["n"])
-                for name, row in scores["per_class"].items()
-            ),
-        ),
-        _image(f"confusion_{task}", plots, "confusion"),
+        *class_tables(scores),
+        image(f"confusion_{task}", plots, "confusion"),
         "<h3>The whole chain</h3>",
-        _paragraph(
+        paragraph(
             "What became of the labelled galaxies: found and given the right class, found and given another, missed."
         ),
-        _table(
+        table(
             ("r <", "found, right class", "found, other class", "found, no class", "missed"),
-            ((limit, *(_entry(entry) for entry in row.values())) for limit, row in scores["chain"].items()),
+            ((limit, *(cell(told) for told in row.values())) for limit, row in scores["chain"].items()),
         ),
     ]
 
@@ -229,48 +187,24 @@ def _pictures(pictures: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[s
     rows = {"pooled": pictures["pooled"], **pictures["fields"]}
     return [
         "<h2>Pictures</h2>",
-        _paragraph(
+        paragraph(
             "Recall over the bright rows of each picture's reference; a detection is true within max(4 px, half the "
             "shorter side) of any row, and left out on an ignored one or in a circle of the ignore file."
         ),
-        _table(
+        table(
             ("picture", "recall", "purity", "mean IoU", "false", "left out"),
             (
                 (
                     html.escape(name),
-                    *(_entry(row[measure]) for measure in ("recall", "purity", "mean_iou")),
+                    *(cell(row[measure]) for measure in ("recall", "purity", "mean_iou")),
                     f"{row['false_per_field']:.0f}",
                     row["left_out"],
                 )
                 for name, row in rows.items()
             ),
         ),
-        _image("pictures", plots, "recall and purity against the threshold, reliability"),
+        image("pictures", plots, "recall and purity against the threshold, reliability"),
     ]
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Table; the head is escaped here, the cells are HTML."""
-    lines = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
-
-
-def _image(name: str, plots: Mapping[str, bytes], words: str) -> str:
-    content = base64.b64encode(plots[name]).decode()
-    return f'<div><img src="data:image/png;base64,{content}" alt="{html.escape(words)}"></div>'
-
-
-def _entry(entry: Mapping[str, Any]) -> str:
-    return f"{number(entry)} <small>{entry['n']}</small>" if entry["n"] else "–"
-
-
-def _plain(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "–"
 
 
 def _area(name: str) -> str:
