@@ -136,3 +136,38 @@ def _onnxruntime(path: Path) -> Network:
         return np.asarray(session.run(None, dict(zip(names, inputs, strict=True)))[0], np.float32)
 
     return run
+
+
+def first_filters(path: Path) -> list[FloatArray]:
+    """
+    Filters of the convolutions that see the input itself, as an ONNX file has them.
+
+    Parameters
+    ----------
+    path : path
+        The ``.onnx``.
+
+    Returns
+    -------
+    list of 4D float32 `~numpy.ndarray`, shape (filters, channels, ny, nx)
+        One of a network, several where several run side by side; none where something comes before the convolution.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If the file cannot be read.
+    """
+    import openvino  # noqa: PLC0415 -- see _openvino
+
+    try:
+        nodes = openvino.Core().read_model(path).get_ordered_ops()
+    except Exception as error:
+        raise InputError(f"{path}: not a network that openvino can load ({one_line(error)})") from error
+    pairs = [
+        [node.input_value(i).get_node() for i in (0, 1)] for node in nodes if node.get_type_name() == "Convolution"
+    ]
+    return [
+        np.array(weights.data, np.float32)
+        for seen, weights in pairs
+        if seen.get_type_name() == "Parameter" and weights.get_type_name() == "Constant"
+    ]

@@ -1,0 +1,222 @@
+"""
+Where a classifier looks: its networks read back from the ONNX file into torch, and Grad-CAM on them.
+
+The export keeps the names of the weights and folds a batch normalisation into the convolution before it, so the
+networks are built anew, given those weights, and held against the file on the stamps at hand. Needs the train extra.
+
+References
+----------
+Selvaraju et al. 2017, ICCV, 618.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from classifiers.classify import AT_ONCE
+from classifiers.networks import build
+from fieldprep.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from classifiers.cards import Card
+    from classifiers.classify import Classifier
+    from classifiers.preparing import FloatArray
+
+Ints = npt.NDArray[np.int64]
+
+STRAYS = 1e-4  # of a logit, of the largest
+_SEVERAL = re.compile(r"(?:(?P<number>\d+) x )?(?P<name>.+)")  # as an ensemble's card has it
+
+
+def networks_of(path: Path, card: Card) -> list[nn.Module]:
+    """
+    Networks of a classifier's file.
+
+    Parameters
+    ----------
+    path : path
+        The ``.onnx``.
+    card : Card
+        Its card.
+
+    Returns
+    -------
+    list of Module
+        Ready to be used; batch normalisations that are folded into convolutions do nothing.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If a layer's weights are not to be found in the file under its name.
+    """
+    told = _SEVERAL.fullmatch(card.network)
+    number, name = (int(told["number"] or 1), told["name"]) if told else (1, card.network)
+    weights = _weights(path)
+    networks = []
+    for k in range(number):
+        own = f"networks.{k}." if number > 1 else ""
+        network = build(name, card.preparation.inputs, card.preparation.size, len(card.classes)).eval()
+        try:
+            _fill(network, {key.removeprefix(own): value for key, value in weights.items() if key.startswith(own)})
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{path}: the weights of {card.network} are not in it by name ({one_line(error)})"
+            ) from error
+        networks.append(network)
+    return networks
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    """Weights by name; a layer's bias under the layer's name, whatever it is called in the file."""
+    graph = onnx.load(path).graph
+    held = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
+    biases = {}
+    for node in graph.node:
+        if node.op_type in {"Conv", "Gemm"} and len(node.input) > 2 and node.input[2] in held:
+            biases[f"{node.input[1].removesuffix('.weight')}.bias"] = held[node.input[2]]
+    return held | biases
+
+
+def _fill(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Give a network the weights of its file."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.BatchNorm2d) and f"{name}.weight" not in weights:
+            _do_nothing(layer)
+            continue
+        if isinstance(layer, nn.Conv2d) and layer.bias is None and f"{name}.bias" in weights:
+            layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
+        for key, held in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+            if key == "num_batches_tracked":
+                continue
+            full = f"{name}.{key}".removeprefix(".")
+            # the export leaves a bias of nothing but zeros out
+            value = weights.get(full, torch.zeros_like(held)) if key == "bias" else weights[full]
+            with torch.no_grad():
+                held.copy_(value.reshape(held.shape))
+
+
+def _do_nothing(layer: nn.BatchNorm2d) -> None:
+    layer.eps = 0.0
+    layer.reset_running_stats()
+    nn.init.ones_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
+def check_same(networks: Sequence[nn.Module], classifier: Classifier, inputs: FloatArray) -> None:
+    """
+    Hold networks against the file that is run.
+
+    Parameters
+    ----------
+    networks : sequence of Module
+        As `networks_of` gives them.
+    classifier : Classifier
+        The classifier.
+    inputs : 4D float32 `~numpy.ndarray`, shape (N, inputs, size, size)
+        Prepared stamps.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If logits differ by more than 1e-4 of the largest.
+    """
+    for chunk in _chunks(inputs):
+        padded = np.zeros((AT_ONCE, *chunk.shape[1:]), np.float32)  # the shape that the network is compiled for
+        padded[: len(chunk)] = chunk
+        ours = classifier.network(padded)[: len(chunk)].reshape(len(chunk), len(networks), -1)
+        with torch.no_grad():
+            theirs = torch.stack([network(torch.from_numpy(chunk)) for network in networks], dim=1).numpy()
+        strays = float(np.abs(ours - theirs).max()) / max(1.0, float(np.abs(ours).max()))
+        if not strays <= STRAYS:
+            raise InputError(f"{classifier.card.name}: the networks read back stray from the file by {strays:.2g}")
+
+
+def attention(networks: Sequence[nn.Module], inputs: FloatArray, classes: Ints) -> FloatArray:
+    """
+    Grad-CAM: which parts of a stamp speak for a class.
+
+    Parameters
+    ----------
+    networks : sequence of Module
+        As `networks_of` gives them; the maps of several are averaged.
+    inputs : 4D float32 `~numpy.ndarray`, shape (N, inputs, size, size)
+        Prepared stamps.
+    classes : 1D int64 `~numpy.ndarray`, shape (N,)
+        Class of which each is asked.
+
+    Returns
+    -------
+    3D float32 `~numpy.ndarray`, shape (N, size, size)
+        Of each stamp from 0 to 1, its highest; 0 throughout where nothing speaks for the class.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If a network has no convolution.
+
+    References
+    ----------
+    Selvaraju et al. 2017, equations 1 and 2, on what the last convolution's block gives.
+    """
+    maps = np.zeros((len(inputs), *inputs.shape[2:]), np.float32)
+    for network in networks:
+        layer = _last_maps(network, torch.from_numpy(inputs[:1]))
+        start = 0
+        for chunk in _chunks(inputs):
+            part = slice(start, start + len(chunk))
+            maps[part] += _of_network(network, layer, torch.from_numpy(chunk), classes[part]) / len(networks)
+            start += len(chunk)
+    most = maps.max(axis=(1, 2), keepdims=True)
+    return np.asarray(maps / np.where(most > 0, most, 1), np.float32)
+
+
+def _of_network(network: nn.Module, layer: nn.Module, inputs: torch.Tensor, classes: Ints) -> FloatArray:
+    seen: list[torch.Tensor] = []
+    handle = layer.register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
+    try:
+        logits = network(inputs)
+    finally:
+        handle.remove()
+    asked = logits[torch.arange(len(classes)), torch.from_numpy(classes)].sum()
+    (gradient,) = torch.autograd.grad(asked, seen[-1])
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    heat = torch.relu((weights * seen[-1]).sum(dim=1, keepdim=True))
+    heat = heat / heat.amax(dim=(2, 3), keepdim=True).clamp(min=torch.finfo(heat.dtype).tiny)
+    whole = nn.functional.interpolate(heat, inputs.shape[2:], mode="bilinear", align_corners=False)
+    return np.asarray(whole[:, 0].detach().numpy(), np.float32)
+
+
+def _last_maps(network: nn.Module, inputs: torch.Tensor) -> nn.Module:
+    """The layer that gives the maps of the last convolution after all that is done to them at their size."""
+    ran: list[tuple[nn.Module, torch.Size]] = []
+    handles = [
+        layer.register_forward_hook(lambda layer, _inputs, output: ran.append((layer, output.shape)))
+        for layer in network.modules()
+        if not any(True for _ in layer.children())
+    ]
+    try:
+        with torch.no_grad():
+            network(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    sizes = [shape[2:] for layer, shape in ran if isinstance(layer, nn.Conv2d) and min(shape[2:]) > 1]
+    if not sizes:
+        raise InputError("a network without convolutions has no maps to look at")
+    return [layer for layer, shape in ran if len(shape) == 4 and shape[2:] == sizes[-1]][-1]
+
+
+def _chunks(inputs: FloatArray) -> Iterator[Any]:
+    for start in range(0, len(inputs), AT_ONCE):
+        yield inputs[start : start + AT_ONCE]
