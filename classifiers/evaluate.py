@@ -146,7 +146,7 @@ def evaluate(
     dict
         What `classifiers.metrics.classification_scores` gives, by groups, and ``groups``, how many there are;
         ``recall_at``: by class and share of false positives; ``threshold``: see `threshold_scores`, of two classes;
-        ``curves``: by class what `classifiers.curves.curves` gives; ``calibration``: ``given`` and ``uncalibrated``,
+        ``curves``: by class what `classifiers.curves.curves` gives; ``calibration``: ``given`` and ``raw``, without temperature:
         what `fieldprep.reliability.reliability` gives of the class given; ``histograms``: by class the numbers of its
         stamps (``own``) and the others (``others``) in `STEPS` steps of its probability; ``magnitudes``: see
         `by_magnitude`; ``disagreement``: mean spread of ``right`` and ``wrong`` answers, where there are several
@@ -173,7 +173,7 @@ def evaluate(
         out["histograms"][name] = {key: np.histogram(value[side], steps)[0].tolist() for key, side in sides.items()}
     out["calibration"] = {
         "given": reliability(found.max(axis=1), judged.right),
-        "uncalibrated": reliability(
+        "raw": reliability(
             judged.uncalibrated.max(axis=1), np.asarray(judged.uncalibrated.argmax(axis=1) == true)
         ),
     }

@@ -164,12 +164,20 @@ def _reliability(reliability: Mapping[str, Any]) -> Any:
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2).tolist()
-        _draw_reliability(left, right, reliability)
+        draw_reliability(left, right, reliability)
 
     return draw
 
 
-def _draw_reliability(left: Axes, right: Axes, reliability: Mapping[str, Any]) -> None:
+def draw_reliability(
+    left: Axes,
+    right: Axes,
+    reliability: Mapping[str, Any],
+    *,
+    share: str = "share that are galaxies",
+    many: str = "detections",
+) -> None:
+    """Share that is so against confidence, before and after calibration, and how many there are of each."""
     left.plot([0, 1], [0, 1], color="k", lw=1, alpha=0.5)
     after = "after calibration" if "raw" in reliability else "as given"
     styles = {"raw": (ORANGE, "before calibration"), "given": (BLUE, after)}
@@ -186,8 +194,8 @@ def _draw_reliability(left: Axes, right: Axes, reliability: Mapping[str, Any]) -
         middle = np.array([(row["low"] + row["high"]) / 2 for row in told["bins"]])
         shift = 0.012 * (2 * k - 1) if "raw" in reliability else 0.0
         right.bar(middle + shift, n, 0.022, color=colour, label=label)
-    left.set(xlabel="confidence", ylabel="share that are galaxies", xlim=(0, 1), ylim=(0, 1))
-    right.set(xlabel="confidence", ylabel="detections", xlim=(0, 1))
+    left.set(xlabel="confidence", ylabel=share, xlim=(0, 1), ylim=(0, 1))
+    right.set(xlabel="confidence", ylabel=many, xlim=(0, 1))
     right.set_yscale("log")
     left.grid(alpha=0.3)
     for axis in (left, right):
@@ -228,7 +236,7 @@ def _pictures(pooled: Mapping[str, Any]) -> Any:
         left.set(xlabel="threshold of confidence", ylim=(0, 1.02))
         left.grid(alpha=0.3)
         left.legend(fontsize=8)
-        _draw_reliability(middle, right, pooled["reliability"])
+        draw_reliability(middle, right, pooled["reliability"])
 
     return draw
 
