@@ -1,8 +1,9 @@
 """
 Where a classifier looks: its networks read back from the ONNX file into torch, and Grad-CAM on them.
 
-The export keeps the names of the weights and folds a batch normalisation into the convolution before it, so the
-networks are built anew, given those weights, and held against the file on the stamps at hand. Needs the train extra.
+The export keeps the names of the weights and may fold a batch normalisation into the convolution before it, so the
+networks are built anew, given those weights, and held against the file on the stamps at hand. A file that says the mean
+over the turns of a stamp holds its networks once: what is done to each turn is done here too. Needs the train extra.
 
 References
 ----------
@@ -23,6 +24,7 @@ from torch import nn
 
 from classifiers.classify import AT_ONCE
 from classifiers.networks import build
+from classifiers.tasks import SERIES
 from fieldprep.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 
 STRAYS = 1e-4  # of a logit, of the largest
-_SEVERAL = re.compile(r"(?:(?P<number>\d+) x )?(?P<name>.+)")  # as an ensemble's card has it
+_ON_CARD = re.compile(r"(?:(?P<number>\d+) (?P<kind>x|draws of) )?(?P<name>.+?)(?P<turned>, turned)?")
+_EIGHT: list[tuple[bool, tuple[int, ...]]] = [
+    (swapped, axes) for swapped in (False, True) for axes in ((), (2,), (3,), (2, 3))
+]  # turns, mirror images
 
 
 def networks_of(path: Path, card: Card) -> list[nn.Module]:
@@ -58,14 +63,17 @@ def networks_of(path: Path, card: Card) -> list[nn.Module]:
     Raises
     ------
     fieldprep.errors.InputError
-        If a layer's weights are not to be found in the file under its name.
+        If a layer's weights are not to be found in the file under its name, or they are networks that maps are not
+        drawn of: those of several epochs, and draws of one.
     """
-    told = _SEVERAL.fullmatch(card.network)
-    number, name = (int(told["number"] or 1), told["name"]) if told else (1, card.network)
+    number, kind, name, _ = _told(card)
+    if kind == "draws of" or name == SERIES:
+        raise InputError(f"{path}: maps are not drawn for {card.network}")
     weights = _weights(path)
+    prefixed = any(key.startswith("networks.") for key in weights)  # older files have no prefix for one network
     networks = []
     for k in range(number):
-        own = f"networks.{k}." if number > 1 else ""
+        own = f"networks.{k}." if prefixed else ""
         network = build(name, card.preparation.inputs, card.preparation.size, len(card.classes)).eval()
         try:
             _fill(network, {key.removeprefix(own): value for key, value in weights.items() if key.startswith(own)})
@@ -77,9 +85,20 @@ def networks_of(path: Path, card: Card) -> list[nn.Module]:
     return networks
 
 
+def _told(card: Card) -> tuple[int, str, str, bool]:
+    """What a card's network says: how many, how they are several, of what name, and whether stamps are turned."""
+    told = _ON_CARD.fullmatch(card.network)
+    if told is None:
+        raise InputError(f"{card.name}: its card names no network")
+    return int(told["number"] or 1), told["kind"] or "", told["name"], told["turned"] is not None
+
+
 def _weights(path: Path) -> dict[str, torch.Tensor]:
     """Weights by name; a layer's bias under the layer's name, whatever it is called in the file."""
-    graph = onnx.load(path).graph
+    try:
+        graph = onnx.load(path).graph
+    except Exception as error:  # protobuf's errors have no base but Exception
+        raise InputError(f"{path}: not an ONNX file ({one_line(error)})") from error
     held = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
     biases = {}
     for node in graph.node:
@@ -136,13 +155,15 @@ def check_same(networks: Sequence[nn.Module], classifier: Classifier, inputs: Fl
         padded[: len(chunk)] = chunk
         ours = classifier.network(padded)[: len(chunk)].reshape(len(chunk), len(networks), -1)
         with torch.no_grad():
-            theirs = torch.stack([network(torch.from_numpy(chunk)) for network in networks], dim=1).numpy()
+            views = [_turned(torch.from_numpy(chunk), *turn) for turn in _turns(classifier.card)]
+            means = [torch.stack([network(view) for view in views]).mean(0) for network in networks]
+            theirs = torch.stack(means, dim=1).numpy()
         strays = float(np.abs(ours - theirs).max()) / max(1.0, float(np.abs(ours).max()))
         if not strays <= STRAYS:
             raise InputError(f"{classifier.card.name}: the networks read back stray from the file by {strays:.2g}")
 
 
-def attention(networks: Sequence[nn.Module], inputs: FloatArray, classes: Ints) -> FloatArray:
+def attention(networks: Sequence[nn.Module], card: Card, inputs: FloatArray, classes: Ints) -> FloatArray:
     """
     Grad-CAM: which parts of a stamp speak for a class.
 
@@ -150,6 +171,8 @@ def attention(networks: Sequence[nn.Module], inputs: FloatArray, classes: Ints) 
     ----------
     networks : sequence of Module
         As `networks_of` gives them; the maps of several are averaged.
+    card : Card
+        Their card; where it says that stamps are turned, the maps of all turns are averaged, turned back.
     inputs : 4D float32 `~numpy.ndarray`, shape (N, inputs, size, size)
         Prepared stamps.
     classes : 1D int64 `~numpy.ndarray`, shape (N,)
@@ -169,19 +192,22 @@ def attention(networks: Sequence[nn.Module], inputs: FloatArray, classes: Ints) 
     ----------
     Selvaraju et al. 2017, equations 1 and 2, on what the last convolution's block gives.
     """
-    maps = np.zeros((len(inputs), *inputs.shape[2:]), np.float32)
+    maps, turns = np.zeros((len(inputs), *inputs.shape[2:]), np.float32), _turns(card)
     for network in networks:
         layer = _last_maps(network, torch.from_numpy(inputs[:1]))
         start = 0
         for chunk in _chunks(inputs):
             part = slice(start, start + len(chunk))
-            maps[part] += _of_network(network, layer, torch.from_numpy(chunk), classes[part]) / len(networks)
+            for turn in turns:
+                heat = _of_network(network, layer, _turned(torch.from_numpy(chunk), *turn), classes[part])
+                maps[part] += _turned_back(heat, *turn)[:, 0].numpy() / (len(networks) * len(turns))
             start += len(chunk)
     most = maps.max(axis=(1, 2), keepdims=True)
     return np.asarray(maps / np.where(most > 0, most, 1), np.float32)
 
 
-def _of_network(network: nn.Module, layer: nn.Module, inputs: torch.Tensor, classes: Ints) -> FloatArray:
+def _of_network(network: nn.Module, layer: nn.Module, inputs: torch.Tensor, classes: Ints) -> torch.Tensor:
+    """Map of each stamp, shape (N, 1, size, size)."""
     seen: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
     try:
@@ -193,8 +219,20 @@ def _of_network(network: nn.Module, layer: nn.Module, inputs: torch.Tensor, clas
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     heat = torch.relu((weights * seen[-1]).sum(dim=1, keepdim=True))
     heat = heat / heat.amax(dim=(2, 3), keepdim=True).clamp(min=torch.finfo(heat.dtype).tiny)
-    whole = nn.functional.interpolate(heat, inputs.shape[2:], mode="bilinear", align_corners=False)
-    return np.asarray(whole[:, 0].detach().numpy(), np.float32)
+    return nn.functional.interpolate(heat, inputs.shape[2:], mode="bilinear", align_corners=False).detach()
+
+
+def _turns(card: Card) -> list[tuple[bool, tuple[int, ...]]]:
+    return _EIGHT if _told(card)[3] else _EIGHT[:1]
+
+
+def _turned(stamps: torch.Tensor, swapped: bool, axes: tuple[int, ...]) -> torch.Tensor:
+    return (stamps.transpose(2, 3) if swapped else stamps).flip(axes)
+
+
+def _turned_back(maps: torch.Tensor, swapped: bool, axes: tuple[int, ...]) -> torch.Tensor:
+    back = maps.flip(axes)
+    return back.transpose(2, 3) if swapped else back
 
 
 def _last_maps(network: nn.Module, inputs: torch.Tensor) -> nn.Module:

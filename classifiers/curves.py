@@ -1,16 +1,13 @@
-"""What a threshold on a classifier's score does: receiver's curve, precision and recall, the threshold for a recall."""
+"""What a threshold on a classifier's score does: the receiver's curve, precision and recall."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from classifiers.metrics import auc
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -91,27 +88,6 @@ def average_precision(positive: Bools, value: Floats) -> float:
     """
     told = operating_points(positive, value)
     return float((np.diff(told["recall"]) * told["precision"][1:]).sum()) if positive.any() else float("nan")
-
-
-def threshold_for(positive: Bools, value: Floats, recall: float) -> float:
-    """
-    Highest threshold at which a share of the positives is at or above it.
-
-    Parameters
-    ----------
-    positive, value
-        As of `curves`.
-    recall : float
-        The share wanted, over 0, at most 1.
-
-    Returns
-    -------
-    float
-        NaN without a positive.
-    """
-    told: Mapping[str, Floats] = operating_points(positive, value)
-    enough = np.flatnonzero(told["recall"] >= recall - 1e-9)
-    return float(told["threshold"][enough[0]]) if len(enough) else float("nan")
 
 
 def _thinned(n: int) -> npt.NDArray[np.int64]:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from classifiers.classify import probabilities
-from classifiers.curves import curves, threshold_for
-from classifiers.metrics import bootstrapped, classification_scores, recall_at, share
+from classifiers.curves import curves
+from classifiers.metrics import bootstrapped, classification_scores, recall_at, share, threshold_for_recall
 from classifiers.splits import split
 from fieldprep.reliability import reliability
 
@@ -146,10 +146,10 @@ def evaluate(
     dict
         What `classifiers.metrics.classification_scores` gives, by groups, and ``groups``, how many there are;
         ``recall_at``: by class and share of false positives; ``threshold``: see `threshold_scores`, of two classes;
-        ``curves``: by class what `classifiers.curves.curves` gives; ``calibration``: ``given`` and ``raw``, without temperature:
-        what `fieldprep.reliability.reliability` gives of the class given; ``histograms``: by class the numbers of its
-        stamps (``own``) and the others (``others``) in `STEPS` steps of its probability; ``magnitudes``: see
-        `by_magnitude`; ``disagreement``: mean spread of ``right`` and ``wrong`` answers, where there are several
+        ``curves``: by class what `classifiers.curves.curves` gives; ``calibration``: ``given`` and ``raw``, without
+        temperature: what `fieldprep.reliability.reliability` gives of the class given; ``histograms``: by class the
+        numbers of its stamps (``own``) and the others (``others``) in `STEPS` steps of its probability; ``magnitudes``:
+        see `by_magnitude`; ``disagreement``: mean spread of ``right`` and ``wrong`` answers, where there are several
         ``networks``.
     """
     groups, found, true = judged.stamps.groups, judged.probabilities, judged.true
@@ -173,9 +173,7 @@ def evaluate(
         out["histograms"][name] = {key: np.histogram(value[side], steps)[0].tolist() for key, side in sides.items()}
     out["calibration"] = {
         "given": reliability(found.max(axis=1), judged.right),
-        "raw": reliability(
-            judged.uncalibrated.max(axis=1), np.asarray(judged.uncalibrated.argmax(axis=1) == true)
-        ),
+        "raw": reliability(judged.uncalibrated.max(axis=1), np.asarray(judged.uncalibrated.argmax(axis=1) == true)),
     }
     if len(judged.classes) == 2:
         out["threshold"] = threshold_scores(judged, validation, recall)
@@ -220,7 +218,7 @@ def threshold_scores(judged: Judged, validation: Judged | None, recall: float) -
         validation, judged = judged.select(half == 0), judged.select(half == 1)
     if any(len(set(part.true.tolist())) < 2 for part in (validation, judged)):
         return told
-    value = threshold_for(validation.true == 0, validation.probabilities[:, 0], recall)
+    value = threshold_for_recall(validation.true == 0, validation.probabilities[:, 0], recall)
     own, taken, groups = judged.true == 0, judged.probabilities[:, 0] >= value, judged.stamps.groups
     return told | {
         "chosen_n": len(validation),

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from classifiers.tasks import Task
 
 
-
 def train_and_export(
     task: Task, stamps: StampSet, out: Path, *, seed: int = 0, resume: bool = False, data: str = ""
 ) -> Path:

@@ -27,7 +27,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-evaluate_app = typer.Typer(help="Score detections against what is known.", no_args_is_help=True)
+
+
+class _OrTask(typer.core.TyperGroup):
+    """A group whose every other word is the name of a classifier's task, or the path of one."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Command of a word."""
+        return super().get_command(ctx, cmd_name) or super().get_command(ctx, TASK)
+
+
+TASK = "TASK"
+evaluate_app = typer.Typer(
+    help="Score detections, or a classifier of stamps, against what is known.", no_args_is_help=True, cls=_OrTask
+)
 app.add_typer(evaluate_app, name="evaluate")
 
 Sources = Annotated[
@@ -40,6 +53,15 @@ Sources = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="Labelled stamps: a folder or a table of labels with its images, triplets.npz, Avro alerts.",
+    ),
+]
+Label = Annotated[str, typer.Option(help="Column of the label.")]
+Images = Annotated[Path | None, typer.Option(help="Folder of the images, where it is not beside the table.")]
 Columns = Annotated[
     str, typer.Option(help="The catalogue's columns where they are not found by themselves, as in ra=RAJ2000,x=X.")
 ]
@@ -259,15 +281,6 @@ def _needing(what: str, extra: str) -> Iterator[None]:
         ) from error
 
 
-class _OrTask(typer.core.TyperGroup):
-    """A group whose every other word is the name of a classifier's task, or the path of one."""
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Command of a word."""
-        return super().get_command(ctx, cmd_name) or super().get_command(ctx, TASK)
-
-
-TASK = "TASK"
 train_app = typer.Typer(help="Train a network (needs the train extra).", no_args_is_help=True, cls=_OrTask)
 app.add_typer(train_app, name="train")
 
@@ -308,19 +321,13 @@ def train_detector(
 @train_app.command(TASK)
 def train_classifier(
     ctx: typer.Context,
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="Labelled stamps: a folder or a table of labels with its images, triplets.npz, Avro alerts.",
-        ),
-    ],
+    data: Data,
     out: Out,
-    label: Annotated[str, typer.Option(help="Column of the label.")] = "label",
+    label: Label = "label",
     group: Annotated[
         str | None, typer.Option(help="Column of what may not be split: an object, a patch of sky.")
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the images, where it is not beside the table.")] = None,
+    images: Images = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="How long (default: the task's).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, the weights and what is drawn.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
@@ -445,6 +452,46 @@ def evaluate_detector(
     typer.echo(as_text(result) + (f"\npage: {out / PAGE_FILE}" if out else ""))
     if failures:
         raise typer.Exit(FAILED)
+
+
+@evaluate_app.command(TASK)
+def evaluate_classifier(
+    ctx: typer.Context,
+    data: Data,
+    classifier: Annotated[
+        str | None, typer.Option(help="Weights: a shipped name, or the path of an .onnx (default: the task's name).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the page (default: only the figures are shown).")
+    ] = None,
+    label: Label = "label",
+    group: Annotated[
+        str | None, typer.Option(help="Column of what belongs together: an object, a patch of sky.")
+    ] = None,
+    images: Images = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="split.csv of the training, of which part test is scored (default: beside the .onnx)."),
+    ] = None,
+    recall: Annotated[float, typer.Option(min=0.01, max=1.0, help="Recall that a threshold is chosen for.")] = 0.99,
+) -> None:
+    """
+    Score a classifier of stamps by the name of its task, or by a task's own .toml, on labelled stamps.
+
+    Example: fullfield evaluate star_galaxy stamps --out scored
+
+    Example: fullfield evaluate my_task.toml labels.csv --images pictures --classifier training/my_task.onnx
+    """
+    from classifiers.stampsets import read_stamps  # noqa: PLC0415 -- --help answers without loading it
+    from classifiers.tasks import Task  # noqa: PLC0415 -- as above
+    from fullfield.classifierevaluation import as_text  # noqa: PLC0415 -- as above
+    from fullfield.classifierevaluation import evaluate_classifier as evaluate  # noqa: PLC0415 -- as above
+    from fullfield.pages import PAGE_FILE  # noqa: PLC0415 -- as above
+
+    task = Task.read(str(ctx.info_name))
+    stamps = read_stamps(data, label=label, group=group, images=images)
+    result = evaluate(task, stamps, classifier=classifier, split_file=split, recall=recall, out=out)
+    typer.echo(as_text(result) + (f"\npage: {out / PAGE_FILE}" if out else ""))
 
 
 @app.command()

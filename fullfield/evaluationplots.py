@@ -186,11 +186,11 @@ def draw_reliability(
         if not told or not told["n"]:
             continue
         across = [row["mean_confidence"] for row in told["bins"]]
-        share = np.array([row["true"] / row["n"] for row in told["bins"]])
+        true = np.array([row["true"] / row["n"] for row in told["bins"]])
         n = np.array([row["n"] for row in told["bins"]])
-        spread = np.sqrt((share * (1 - share) * n + 0.25) / (n + 1)) / np.sqrt(n)
+        spread = np.sqrt((true * (1 - true) * n + 0.25) / (n + 1)) / np.sqrt(n)
         text = f"{label}: error {told['ece']:.3f}, Brier {told['brier']:.3f} (n {told['n']})"
-        left.errorbar(across, share, spread, fmt="o-", color=colour, ms=4, label=text)
+        left.errorbar(across, true, spread, fmt="o-", color=colour, ms=4, label=text)
         middle = np.array([(row["low"] + row["high"]) / 2 for row in told["bins"]])
         shift = 0.012 * (2 * k - 1) if "raw" in reliability else 0.0
         right.bar(middle + shift, n, 0.022, color=colour, label=label)

@@ -170,16 +170,14 @@ def _classifier(task: str, scores: Mapping[str, Any], plots: Mapping[str, bytes]
 
 def _calls(calls: Mapping[str, Any]) -> list[str]:
     rows = [
-        (f"{html.escape(task)}: {html.escape(one)}", *(_entry(under[name][one]) for name in under))
+        (f"{html.escape(task)}: {html.escape(one)}", *(cell(under[name][one]) for name in under))
         for task, under in calls.items()
         for one in next(iter(under.values()))
     ]
     return [
         "<h2>What the classifiers call the detections</h2>",
-        _paragraph(
-            "Shares of the catalogue's detections on galaxies, on stars, and with no object of the truth under."
-        ),
-        _table(("called", "on galaxies", "on stars", "on nothing"), rows),
+        paragraph("Shares of the catalogue's detections on galaxies, on stars, and with no object of the truth under."),
+        table(("called", "on galaxies", "on stars", "on nothing"), rows),
     ]
 
 

@@ -1,0 +1,201 @@
+"""A classifier held against labelled stamps: what is scored, whether it was trained on it, the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from classifiers.classify import Classifier
+from classifiers.evaluate import RECALL, Judged, evaluate
+from classifiers.parts import PARTS, SPLIT_FILE, TEST, UNLISTED, VALIDATION, parts_of
+from fieldprep.errors import InputError
+from fieldprep.resources import weights_path
+from fullfield.classifierreport import write_classifier_evaluation
+from fullfield.evaluationtext import number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from classifiers.stampsets import StampSet
+    from classifiers.tasks import Task
+
+_SHOWN = {"balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "macro_auc": "macro AUC"}
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """
+    What of labelled stamps is scored.
+
+    Parameters
+    ----------
+    stamps : StampSet
+        These.
+    validation : StampSet or None
+        What the classifier was validated on, where that is known: a threshold may be chosen on it.
+    unseen : bool
+        Whether it is known that it was not trained on any that is scored.
+    words : str
+        The same in a sentence or two.
+    """
+
+    stamps: StampSet
+    validation: StampSet | None
+    unseen: bool
+    words: str
+
+
+def evaluate_classifier(
+    task: Task,
+    stamps: StampSet,
+    *,
+    classifier: str | None = None,
+    split_file: Path | None = None,
+    recall: float = RECALL,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """
+    Score a classifier on labelled stamps, and write the page.
+
+    Parameters
+    ----------
+    task : Task
+        What the labels answer; its ``labels`` say what they are called.
+    stamps : StampSet
+        As `classifiers.stampsets.read_stamps` gives them.
+    classifier : str, optional
+        Name of shipped weights, or the path of an ``.onnx``; by default the shipped weights of the task's name.
+    split_file : path, optional
+        The ``split.csv`` of its training; by default the one beside its file, where there is one.
+    recall : float
+        That a threshold is chosen for, of two classes.
+    out : path, optional
+        Folder for ``evaluation.html``, ``evaluation.json`` and the plots.
+
+    Returns
+    -------
+    dict
+        What `classifiers.evaluate.evaluate` gives, and ``task``, ``classifier``, ``network``, ``temperature``,
+        ``scored_on``: ``unseen`` and ``words`` as of `Scored`.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If the classifier tells other classes than the task, a stamp is none that it takes, or fewer than two classes
+        are left to score.
+    """
+    name = classifier or task.name
+    model = Classifier.load(name)
+    if set(model.classes) != set(task.classes):
+        raise InputError(
+            f"{name}: tells {', '.join(model.classes)}, where the classes of {task.name} are {', '.join(task.classes)}"
+        )
+    labelled = stamps.of_task(task)
+    scored = scored_of(labelled, split_file, weights_path(name).with_name(SPLIT_FILE))
+    judged = Judged.of(model, scored.stamps)
+    validation = None if scored.validation is None else Judged.of(model, scored.validation)
+    result = {
+        "task": task.name,
+        "classifier": model.card.what(),
+        "network": model.card.network,
+        "temperature": model.card.temperature,
+        "scored_on": {
+            "unseen": scored.unseen,
+            "words": scored.words,
+            "other_labels": len(stamps) - sum(task.class_of(str(label)) is not None for label in stamps.labels),
+        },
+        **evaluate(judged, validation=validation, recall=recall),
+    }
+    if out is not None:
+        write_classifier_evaluation(out, result, judged, model, weights_path(name))
+    return result
+
+
+def scored_of(stamps: StampSet, given: Path | None, beside: Path) -> Scored:
+    """
+    Leave out what a classifier was trained or validated on, where a file tells.
+
+    Parameters
+    ----------
+    stamps : StampSet
+        Labelled stamps.
+    given : path or None
+        The ``split.csv`` that a user names.
+    beside : path
+        Where one would be otherwise.
+
+    Returns
+    -------
+    Scored
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If a file is no split, one that a user names knows none of the stamps, or fewer than two classes are left.
+    """
+    path = given or beside
+    if given is None and not beside.is_file():
+        words = (
+            f"It is not known which of these stamps the classifier was trained on: there is no {SPLIT_FILE} beside it. "
+            "If it was trained on some, all figures here are better than they should be."
+        )
+        return Scored(stamps, None, unseen=False, words=f"All {len(stamps)} labelled stamps are scored. {words}")
+    part = parts_of(stamps.names, path)
+    if not (part != UNLISTED).any():
+        if given is not None:
+            raise InputError(f"{path}: names none of the {len(stamps)} stamps")
+        words = (
+            f"{path} names none of them, so the classifier was not trained on stamps of these names; whether it was "
+            "trained on the same objects under other names is not known."
+        )
+        return Scored(stamps, None, unseen=False, words=f"All {len(stamps)} labelled stamps are scored. {words}")
+    test = stamps.select(part == PARTS[TEST])
+    if len(set(test.labels)) < 2:
+        raise InputError(f"{path}: the stamps of part {PARTS[TEST]} are of fewer than two classes (n {len(test)})")
+    validation = stamps.select(part == PARTS[VALIDATION])
+    counts = {name: int((part == name).sum()) for name in (*PARTS[:TEST], UNLISTED)}
+    left = ", ".join(f"{count} {name or 'that are not named in it'}" for name, count in counts.items() if count)
+    shared = len(set(test.groups) & set(stamps.select(part == PARTS[0]).groups))
+    words = f"Of {len(stamps)} labelled stamps the {len(test)} of part {PARTS[TEST]} in {path} are scored" + (
+        f"; left out: {left}. " if left else ". "
+    )
+    if shared:
+        words += f"They have {shared} of their groups in common with stamps that the classifier was trained on."
+    else:
+        words += "The classifier was trained, validated and calibrated on none of them, nor on others of their groups."
+    known = validation if len(set(validation.labels)) > 1 else None
+    return Scored(test, known, unseen=not shared, words=words)
+
+
+def as_text(result: Mapping[str, Any]) -> str:
+    """
+    Scores of a classifier as lines to read in a terminal.
+
+    Parameters
+    ----------
+    result : mapping
+        As `evaluate_classifier` gives it.
+
+    Returns
+    -------
+    str
+    """
+    baseline = result["accuracy"]["baseline"]
+    lines = [
+        result["classifier"],
+        result["scored_on"]["words"],
+        f"{result['n']} stamps, {result['groups']} groups; 68 % intervals in brackets",
+        f"accuracy {number(result['accuracy'])}; always {result['commonest']}: {baseline:.3f}",
+        ", ".join(f"{words} {number(result[name])}" for name, words in _SHOWN.items()),
+    ]
+    for name, row in result["recall_at"].items():
+        told = ", ".join(f"{number(entry)} at {float(rate):.0%} false positives" for rate, entry in row.items())
+        lines.append(f"{name}: recall {told}")
+    threshold = result.get("threshold", {})
+    if "value" in threshold:
+        lines.append(
+            f"threshold of {threshold['class']} for a recall of {threshold['wanted']:g}: {threshold['value']:.4f}, "
+            f"which gives recall {number(threshold['recall'])}, false positives {number(threshold['false_positives'])}"
+        )
+    return "\n".join(lines)
