@@ -194,19 +194,21 @@ def attention(networks: Sequence[nn.Module], card: Card, inputs: FloatArray, cla
     """
     maps, turns = np.zeros((len(inputs), *inputs.shape[2:]), np.float32), _turns(card)
     for network in networks:
-        layer = _last_maps(network, torch.from_numpy(inputs[:1]))
+        layer, grid = _last_maps(network, torch.from_numpy(inputs[:1]))
         start = 0
         for chunk in _chunks(inputs):
             part = slice(start, start + len(chunk))
             for turn in turns:
-                heat = _of_network(network, layer, _turned(torch.from_numpy(chunk), *turn), classes[part])
+                heat = _of_network(network, layer, grid, _turned(torch.from_numpy(chunk), *turn), classes[part])
                 maps[part] += _turned_back(heat, *turn)[:, 0].numpy() / (len(networks) * len(turns))
             start += len(chunk)
     most = maps.max(axis=(1, 2), keepdims=True)
     return np.asarray(maps / np.where(most > 0, most, 1), np.float32)
 
 
-def _of_network(network: nn.Module, layer: nn.Module, inputs: torch.Tensor, classes: Ints) -> torch.Tensor:
+def _of_network(
+    network: nn.Module, layer: nn.Module, grid: torch.Tensor, inputs: torch.Tensor, classes: Ints
+) -> torch.Tensor:
     """Map of each stamp, shape (N, 1, size, size)."""
     seen: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
@@ -219,7 +221,8 @@ def _of_network(network: nn.Module, layer: nn.Module, inputs: torch.Tensor, clas
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     heat = torch.relu((weights * seen[-1]).sum(dim=1, keepdim=True))
     heat = heat / heat.amax(dim=(2, 3), keepdim=True).clamp(min=torch.finfo(heat.dtype).tiny)
-    return nn.functional.interpolate(heat, inputs.shape[2:], mode="bilinear", align_corners=False).detach()
+    where = grid.expand(len(heat), -1, -1, -1)
+    return nn.functional.grid_sample(heat, where, padding_mode="border", align_corners=True).detach()
 
 
 def _turns(card: Card) -> list[tuple[bool, tuple[int, ...]]]:
@@ -235,8 +238,16 @@ def _turned_back(maps: torch.Tensor, swapped: bool, axes: tuple[int, ...]) -> to
     return back.transpose(2, 3) if swapped else back
 
 
-def _last_maps(network: nn.Module, inputs: torch.Tensor) -> nn.Module:
-    """The layer that gives the maps of the last convolution after all that is done to them at their size."""
+def _last_maps(network: nn.Module, inputs: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
+    """
+    The layer that gives the maps of the last convolution after all that is done to them at their size.
+
+    Returns
+    -------
+    layer : Module
+    grid : tensor, shape (1, size, size, 2)
+        Where each pixel of the input is in its maps, as ``grid_sample`` has it.
+    """
     ran: list[tuple[nn.Module, torch.Size]] = []
     handles = [
         layer.register_forward_hook(lambda layer, _inputs, output: ran.append((layer, output.shape)))
@@ -252,7 +263,26 @@ def _last_maps(network: nn.Module, inputs: torch.Tensor) -> nn.Module:
     sizes = [shape[2:] for layer, shape in ran if isinstance(layer, nn.Conv2d) and min(shape[2:]) > 1]
     if not sizes:
         raise InputError("a network without convolutions has no maps to look at")
-    return [layer for layer, shape in ran if len(shape) == 4 and shape[2:] == sizes[-1]][-1]
+    last = max(k for k, (_, shape) in enumerate(ran) if len(shape) == 4 and shape[2:] == sizes[-1])
+    return ran[last][0], _places(ran[: last + 1], inputs.shape[-1])
+
+
+def _places(ran: Sequence[tuple[nn.Module, torch.Size]], size: int) -> torch.Tensor:
+    """Grid of `_last_maps`: maps stretched over the stamp would be half a step off where strides are padded."""
+    first, step, side = 0.0, 1, size  # pixel that the first of a layer's maps is of, pixels from one to the next
+    for layer, shape in ran:
+        kernel = getattr(layer, "kernel_size", None)
+        if kernel is None or len(shape) != 4 or shape[-1] >= side:  # a shortcut beside what made it small
+            continue
+        wide, stride, pad = (
+            int(part[-1] if isinstance(part, tuple) else part)
+            for part in (kernel, layer.stride, 0 if isinstance(layer.padding, str) else layer.padding)
+        )
+        first += ((wide - 1) / 2 - pad) * step
+        step, side = step * stride, shape[-1]
+    along = 2 * (torch.arange(size) - first) / step / (side - 1) - 1
+    y, x = torch.meshgrid(along, along, indexing="ij")
+    return torch.stack([x, y], dim=-1)[None]
 
 
 def _chunks(inputs: FloatArray) -> Iterator[Any]:

@@ -146,11 +146,11 @@ def evaluate(
     dict
         What `classifiers.metrics.classification_scores` gives, by groups, and ``groups``, how many there are;
         ``recall_at``: by class and share of false positives; ``threshold``: see `threshold_scores`, of two classes;
-        ``curves``: by class what `classifiers.curves.curves` gives; ``calibration``: ``given`` and ``raw``, without
-        temperature: what `fieldprep.reliability.reliability` gives of the class given; ``histograms``: by class the
-        numbers of its stamps (``own``) and the others (``others``) in `STEPS` steps of its probability; ``magnitudes``:
-        see `by_magnitude`; ``disagreement``: mean spread of ``right`` and ``wrong`` answers, where there are several
-        ``networks``.
+        ``curves``: by class what `classifiers.curves.curves` gives; ``calibration``: ``given`` and, where a temperature
+        changes them, ``raw``, without it: what `fieldprep.reliability.reliability` gives of the class given;
+        ``histograms``: by class the numbers of its stamps (``own``) and the others (``others``) in `STEPS` steps of its
+        probability; ``magnitudes``: see `by_magnitude`; ``disagreement``: mean spread of ``right`` and ``wrong``
+        answers, where there are several ``networks``.
     """
     groups, found, true = judged.stamps.groups, judged.probabilities, judged.true
     out: dict[str, Any] = {
@@ -171,10 +171,10 @@ def evaluate(
         steps = np.linspace(0, 1, STEPS + 1)
         sides = {"own": own, "others": ~own}
         out["histograms"][name] = {key: np.histogram(value[side], steps)[0].tolist() for key, side in sides.items()}
-    out["calibration"] = {
-        "given": reliability(found.max(axis=1), judged.right),
-        "raw": reliability(judged.uncalibrated.max(axis=1), np.asarray(judged.uncalibrated.argmax(axis=1) == true)),
-    }
+    out["calibration"] = {"given": reliability(found.max(axis=1), judged.right)}
+    if not np.array_equal(found, judged.uncalibrated):
+        raw = judged.uncalibrated
+        out["calibration"]["raw"] = reliability(raw.max(axis=1), np.asarray(raw.argmax(axis=1) == true))
     if len(judged.classes) == 2:
         out["threshold"] = threshold_scores(judged, validation, recall)
     told = by_magnitude(judged, magnitude)

@@ -88,7 +88,8 @@ def _curves(result: Mapping[str, Any]) -> Callable[[Figure], None]:
             label = f"{name}: average precision {told['average_precision']:.3f} (share {_prior(told):.3f})"
             right.plot(told["recall"], told["precision"], label=label, **style)
             right.axhline(_prior(told), ls=":", lw=1, **style)
-        left.plot([0, 1], [0, 1], color="k", lw=1, alpha=0.5)
+        chance = np.linspace(0, 1, 200)  # no straight line on this axis
+        left.plot(chance, chance, color="k", lw=1, alpha=0.5)
         for rate in _MARKED:
             left.axvline(rate, color=GRAY, lw=1, ls="--")
         left.set_xscale("symlog", linthresh=0.1, linscale=2)

@@ -129,16 +129,14 @@ def _thresholds(result: Mapping[str, Any]) -> list[str]:
 
 def _plots(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[str]:
     error = {name: told["ece"] for name, told in result["calibration"].items()}
+    raw = f", {plain(error['raw'])} without the temperature" if "raw" in error else ""
     parts = [
         "<h2>Confusion</h2>",
         image("confusion", plots, "confusion"),
         "<h2>Curves</h2>",
         image("curves", plots, "receiver's curve, precision against recall"),
         "<h2>Confidence</h2>",
-        paragraph(
-            f"Temperature {result['temperature']:.3f}. Expected calibration error {plain(error['given'])}, "
-            f"{plain(error['raw'])} without the temperature."
-        ),
+        paragraph(f"Temperature {result['temperature']:.3f}. Expected calibration error {plain(error['given'])}{raw}."),
         image("reliability", plots, "share of right answers against their probability"),
         image("histograms", plots, "probabilities of each class"),
     ]
@@ -236,8 +234,8 @@ def _maps(judged: Judged, classifier: Classifier, path: Path) -> list[str]:
         head,
         paragraph(
             f"Of each class given at most {MAPS_OF_A_CLASS} right answers, from the surest to the least sure, then as "
-            "many of the surest mistakes; the stamp above, with the map below, brightest where most speaks for the "
-            "class. A dark map: nothing speaks for it, it was given for want of another. Selvaraju et al. 2017, on the "
+            "many of the surest mistakes; the stamp first, then with the map on it, brightest where most speaks for "
+            "the class. A dark map: nothing speaks for it, it was given for want of another. Selvaraju et al. 2017, on the "
             "last convolution."
         ),
         cards(pictures),

@@ -197,6 +197,7 @@ def draw_reliability(
     left.set(xlabel="confidence", ylabel=share, xlim=(0, 1), ylim=(0, 1))
     right.set(xlabel="confidence", ylabel=many, xlim=(0, 1))
     right.set_yscale("log")
+    right.set_ylim(bottom=0.7)
     left.grid(alpha=0.3)
     for axis in (left, right):
         if axis.get_legend_handles_labels()[0]:

@@ -1,0 +1,96 @@
+"""Scores of labelled stamps: what is divided by what, by which groups, on which half."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from classifiers.evaluate import STEPS, Judged, by_magnitude, evaluate, threshold_scores
+from classifiers.parts import parts_of
+from fieldprep.errors import InputError
+
+
+@pytest.fixture
+def judged(blobs):
+    """Stamps of two classes whose votes are drawn, right nine times of ten."""
+
+    def make(n=200, networks=1, seed=0, groups=20, rows=None, sure=1.3):
+        stamps = blobs(n)
+        stamps = replace(stamps, groups=np.array([f"patch {i % groups}" for i in range(n)]))
+        stamps = stamps if rows is None else replace(stamps, rows=rows)
+        random = np.random.default_rng(seed)
+        of_wide = np.where(stamps.labels == "wide", sure, -sure)[:, None] + random.normal(0, 1, (n, networks))
+        p = 1 / (1 + np.exp(-of_wide))
+        votes = np.stack([p, 1 - p], axis=2)
+        return Judged(stamps, ("wide", "narrow"), votes, votes.mean(axis=1))
+
+    return make
+
+
+def test_every_share_is_counted(judged):
+    one = judged()
+    told = evaluate(one)
+    assert (told["n"], told["groups"], told["networks"]) == (200, 20, 1)
+    assert told["accuracy"]["k"] == int(one.right.sum())
+    assert np.sum(told["confusion"]) == 200
+    assert told["accuracy"]["baseline"] == 0.5
+    for name in one.classes:
+        sides = told["histograms"][name]
+        assert len(sides["own"]) == STEPS
+        assert sum(sides["own"]) + sum(sides["others"]) == 200
+        few, more = (told["recall_at"][name][rate] for rate in ("0.01", "0.05"))
+        assert few["value"] <= more["value"]
+        assert few["low"] <= few["value"] <= few["high"]
+    assert "raw" not in told["calibration"]
+    assert "disagreement" not in told
+
+
+def test_a_temperature_that_changes_something_is_told_of(judged):
+    one = judged()
+    told = evaluate(
+        replace(one, uncalibrated=np.asarray(one.probabilities**2 / (one.probabilities**2).sum(1)[:, None]))
+    )
+    assert told["calibration"]["raw"]["ece"] != told["calibration"]["given"]["ece"]
+
+
+def test_networks_are_further_apart_where_they_are_wrong(judged):
+    told = evaluate(judged(networks=5, sure=0.4))["disagreement"]
+    assert told["wrong"]["n"] + told["right"]["n"] == 200
+    assert told["wrong"]["value"] > told["right"]["value"] > 0
+    assert evaluate(judged(networks=5, sure=20))["disagreement"]["wrong"]["n"] == 0
+
+
+def test_a_threshold_is_chosen_on_others_than_it_is_scored_on(judged):
+    one, other = judged(), judged(seed=1)
+    told = threshold_scores(one, other, 0.9)
+    own = other.true == 0
+    assert told["value"] == np.sort(other.probabilities[own, 0])[::-1][int(np.ceil(0.9 * own.sum())) - 1]
+    assert (told["chosen_on"], told["chosen_n"], told["recall"]["n"]) == ("validation", 200, 100)
+    half = threshold_scores(one, None, 0.9)
+    assert half["chosen_on"] == "half"
+    assert half["chosen_n"] + half["recall"]["n"] + half["false_positives"]["n"] == 200
+
+
+def test_one_group_has_no_half_to_choose_on(judged):
+    assert "value" not in threshold_scores(judged(groups=1), None, 0.9)
+
+
+def test_by_magnitude_every_stamp_counts_once(judged):
+    magnitude = np.linspace(14, 19.99, 200)
+    magnitude[:7] = [np.nan, -999, 99, 99.9, np.inf, -99, np.nan]
+    told = by_magnitude(judged(rows=pd.DataFrame({"magpsf": magnitude})))
+    assert (told["column"], told["without"]) == ("magpsf", 7)
+    assert sum(row["n"] for row in told["bins"]) == 193
+    assert by_magnitude(judged()) is None
+
+
+def test_a_split_says_what_was_seen_most_of(tmp_path):
+    path = tmp_path / "split.csv"
+    pd.DataFrame({"name": ["a", "b", "b", "c"], "part": ["test", "test", "train", "validate"]}).to_csv(
+        path, index=False
+    )
+    assert parts_of(np.array(["c", "b", "a", "d"]), path).tolist() == ["validate", "train", "test", ""]
+    path.write_text("name,part\na,none\n")
+    with pytest.raises(InputError, match=r"split\.csv: not the split of a training"):
+        parts_of(np.array(["a"]), path)
