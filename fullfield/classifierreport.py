@@ -235,8 +235,8 @@ def _maps(judged: Judged, classifier: Classifier, path: Path) -> list[str]:
         paragraph(
             f"Of each class given at most {MAPS_OF_A_CLASS} right answers, from the surest to the least sure, then as "
             "many of the surest mistakes; the stamp first, then with the map on it, brightest where most speaks for "
-            "the class. A dark map: nothing speaks for it, it was given for want of another. Selvaraju et al. 2017, on the "
-            "last convolution."
+            "the class. A dark map: nothing speaks for it, it was given for want of another. Selvaraju et al. 2017, on "
+            "the last convolution."
         ),
         cards(pictures),
     ]
