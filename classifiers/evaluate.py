@@ -270,7 +270,7 @@ def _recall_at(own: Bools, value: Floats, rate: float, groups: npt.NDArray[np.st
         return {"recall": recall_at(own[chosen], value[chosen], rate)}
 
     entry = bootstrapped(measures, len(own), groups)["recall"]
-    return entry | {"positives": int(own.sum()), "negatives": int((~own).sum())}
+    return entry | {"n": int(own.sum()), "negatives": int((~own).sum())}
 
 
 def _mean_of(values: Floats, groups: npt.NDArray[np.str_]) -> dict[str, Any]:

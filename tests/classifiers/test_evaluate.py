@@ -42,6 +42,7 @@ def test_every_share_is_counted(judged):
         few, more = (told["recall_at"][name][rate] for rate in ("0.01", "0.05"))
         assert few["value"] <= more["value"]
         assert few["low"] <= few["value"] <= few["high"]
+        assert (few["n"], few["negatives"]) == (100, 100)
     assert "raw" not in told["calibration"]
     assert "disagreement" not in told
 
