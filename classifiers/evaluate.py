@@ -245,7 +245,7 @@ def by_magnitude(judged: Judged, column: str | None = None) -> dict[str, Any] | 
     dict or None
         ``column``; ``without``, how many have no magnitude; ``bins`` of a magnitude each: ``low``, ``high``, ``n``,
         ``commonest`` (share of the commonest class) and ``accuracy``, ``balanced_accuracy``, ``macro_auc`` with their
-        intervals; those without a stamp left out. None without such a column.
+        intervals, the last two NaN in a bin of one class; those without a stamp left out. None without such a column.
     """
     rows = judged.stamps.rows
     name = column or next((name for name in MAGNITUDES if name in rows.columns), None)
@@ -261,6 +261,10 @@ def by_magnitude(judged: Judged, column: str | None = None) -> dict[str, Any] | 
             some.stamps.labels, given, some.classes, some.probabilities, groups=some.stamps.groups
         )
         entries = {key: told[key] for key in ("accuracy", "balanced_accuracy", "macro_auc")}
+        if len(set(some.stamps.labels)) < 2:  # its one recall is no balance of two
+            entries["balanced_accuracy"] = told["balanced_accuracy"] | dict.fromkeys(
+                ("value", "low", "high"), float("nan")
+            )
         bins.append({"low": low, "high": low + 1, "n": len(some), **entries})
     return {"column": name, "without": int((~known).sum()), "bins": bins}
 
