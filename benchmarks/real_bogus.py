@@ -6,9 +6,10 @@ Real or bogus, on ZTF's triplets: our network, Negm's two, and the classical lea
 DATA is a folder as `classifiers.stampsets.read_stamps` takes it. Stamps of one object are in one fold. Each classifier
 gives every stamp a probability by the fold that did not see it; the classical learners are tuned by a cross-validation
 inside the training side, the networks' epochs are the recipe's. What is found is kept in ``WORK/found`` and not found
-again. The table has the columns of du Buisson et al. 2015 (MNRAS 454, 2026, table 3), with balanced accuracy and recall
-at 1 % and 5 % false positives. With ``--ship`` our network is then trained on all stamps, for the same epochs, and
-written as ``WORK/real_bogus_difference.onnx``, its temperature and thresholds from what the folds' networks said.
+again. Ours are three networks of different seeds, asked together. The table has the columns of du Buisson et al. 2015
+(MNRAS 454, 2026, table 3), with balanced accuracy and recall at 1 % and 5 % false positives. With ``--ship`` ours are
+then trained on all stamps, for the same epochs, and written as ``WORK/real_bogus_difference.onnx``, temperature and
+thresholds from what the folds' networks said.
 """
 
 from __future__ import annotations
@@ -41,7 +42,13 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-NETWORKS = {"ours": "real_bogus_difference", "Negm, initial": "negm", "Negm, refined": "negm_refined"}
+# name in the table to the recipe and how many of it, of different seeds, are asked together
+NETWORKS = {
+    "ours": ("real_bogus_difference", 3),
+    "ours, one network": ("real_bogus_difference", 1),
+    "Negm, initial": ("negm", 1),
+    "Negm, refined": ("negm_refined", 1),
+}
 LEARNERS_SEE = 32  # px, in the scaling of the noise
 FALSE_POSITIVES = (0.01, 0.05)
 
@@ -69,17 +76,18 @@ def main() -> None:
         print(name, json.dumps({k: round(v, 4) for k, v in rows[name].items() if isinstance(v, float)}), flush=True)
     print(table(rows, stamps))
     if arguments.ship:
-        ship(task, stamps, rows["ours"]["real"], arguments.out)
+        ship(task, stamps, part, arguments.out)
 
 
-def ship(task: Task, stamps: StampSet, real: Floats, out: Path) -> None:
+def ship(task: Task, stamps: StampSet, part: npt.NDArray[np.int64], out: Path) -> None:
     """Train on all, and export with the temperature and the thresholds of the folds' answers."""
-    folder = out / "trained" / task.name / "all"
-    if not (folder / "done").exists():
-        train_stamps(task, stamps, stamps, folder, resume=(folder / "last.ckpt").exists())  # its log says nothing
-        (folder / "done").touch()
-    apart = np.log(real / (1 - real))
-    logits = np.stack([apart / 2, -apart / 2], axis=1)[:, None]
+    seeds = NETWORKS["ours"][1]
+    # its log says nothing: it is of what is trained on
+    checkpoints = [_trained(task, stamps, stamps, out / "trained" / task.name, "all", seed) for seed in range(seeds)]
+    logits = np.zeros((len(stamps), seeds, len(task.classes)))
+    for fold in range(int(part.max()) + 1):
+        path = out / "trained" / task.name / str(fold) / f"{task.name}-{seeds}.onnx"
+        logits[part == fold] = Classifier.load(path).logits(stamps.select(part == fold).stamps)
     temperature = fit_temperature(logits, task.numbers_of(stamps.labels), task.activation)
     calibrated = probabilities(logits, task.activation, temperature).mean(axis=1)[:, 0]
     thresholds = {
@@ -89,7 +97,7 @@ def ship(task: Task, stamps: StampSet, real: Floats, out: Path) -> None:
     about = {"about": task.about, "stamps": counts, "objects": len(set(stamps.groups))}
     training = {**about, "recipe": task.as_table()["recipe"]}
     path = export_classifier(
-        [folder / "last.ckpt"],
+        checkpoints,
         out / f"{task.name}.onnx",
         temperature=temperature,
         thresholds=thresholds,
@@ -103,26 +111,32 @@ def entries(out: Path) -> dict[str, Callable[[StampSet, npt.NDArray[np.int64], i
     found: dict[str, Callable[[StampSet, npt.NDArray[np.int64], int], Floats]] = {
         "always real": lambda _, part, fold: np.ones(int((part == fold).sum()))
     }
-    for name, recipe in NETWORKS.items():
-        found[name] = _network(Task.read(recipe), out / "trained" / recipe)
+    for name, (recipe, seeds) in NETWORKS.items():
+        found[name] = _network(Task.read(recipe), out / "trained" / recipe, seeds)
     for name in LEARNERS:
         for features in FEATURES:
             found[f"{LEARNERS[name].title}, {features.replace('_', ' ')}"] = _learner(name, features)
     return found
 
 
-def _network(task: Task, out: Path) -> Callable[[StampSet, npt.NDArray[np.int64], int], Floats]:
+def _network(task: Task, out: Path, seeds: int) -> Callable[[StampSet, npt.NDArray[np.int64], int], Floats]:
     def classify(stamps: StampSet, part: npt.NDArray[np.int64], fold: int) -> Floats:
-        folder = out / str(fold)
         left = stamps.select(part == fold)
-        if not (folder / "done").exists():
-            resume = (folder / "last.ckpt").exists()
-            train_stamps(task, stamps.select(part != fold), left, folder, resume=resume)  # no epoch is picked by it
-            (folder / "done").touch()
-        path = export_classifier([folder / "last.ckpt"], folder / f"{task.name}.onnx")
+        seen = stamps.select(part != fold)
+        checkpoints = [_trained(task, seen, left, out, str(fold), seed) for seed in range(seeds)]
+        path = export_classifier(checkpoints, checkpoints[0].with_name(f"{task.name}-{seeds}.onnx"))
         return Classifier.load(path).predict(left.stamps)[:, 0]
 
     return classify
+
+
+def _trained(task: Task, training: StampSet, left: StampSet, out: Path, name: str, seed: int) -> Path:
+    """Checkpoint after the recipe's epochs, none of which is picked by what is left out."""
+    folder = out / (f"{name}-{seed}" if seed else name)
+    if not (folder / "done").exists():
+        train_stamps(task, training, left, folder, seed=seed, resume=(folder / "last.ckpt").exists())
+        (folder / "done").touch()
+    return folder / "last.ckpt"
 
 
 def _learner(name: str, features: str) -> Callable[[StampSet, npt.NDArray[np.int64], int], Floats]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifiers.cards import Card
+from classifiers.galaxy_zoo_tree import expected, obeying
 from classifiers.series import Series, network_inputs
 from classifiers.uncertainty import Uncertainty, uncertainty_of
 from fieldprep import resources
@@ -72,9 +73,9 @@ class Classifier:
         """Names of the classes, by index."""
         return self.card.classes
 
-    def predict(self, stamps: Stamps | Sequence[Stamps | Series]) -> Floats:
+    def predict(self, stamps: Stamps | Sequence[Stamps | Series], *, tree: bool | None = None) -> Floats:
         """
-        Probability of each class.
+        Probability of each class, or vote fraction of each answer.
 
         Parameters
         ----------
@@ -82,27 +83,31 @@ class Classifier:
             Stamps of any size, which are brought to the card's, not cropped; NaN where there are no data. A classifier
             of several epochs takes a series an object, of which it sees the latest, as many as the card says; a stamp
             by itself is a series of one.
+        tree : bool, optional
+            Whether vote fractions are brought to obey Galaxy Zoo's tree; by default as the card says.
 
         Returns
         -------
         2D float64 `~numpy.ndarray`, shape (N, K)
-            Rows sum to 1; the mean of its networks, where there are several.
+            Rows of probabilities sum to 1; the mean of its networks, where there are several.
 
         Raises
         ------
         fieldprep.errors.InputError
             If a stamp has another number of channels than the card says, or no finite pixel, or a series is given where
             single stamps are taken.
+        fieldprep.errors.UsageError
+            If the tree is asked of probabilities of classes.
         """
-        return np.asarray(self.votes(stamps).mean(axis=1))
+        return np.asarray(self.votes(stamps, tree=tree).mean(axis=1))
 
-    def votes(self, stamps: Stamps | Sequence[Stamps | Series]) -> Floats:
+    def votes(self, stamps: Stamps | Sequence[Stamps | Series], *, tree: bool | None = None) -> Floats:
         """
         Probability of each class by each of its networks; how far they are apart is how unsure they are.
 
         Parameters
         ----------
-        stamps
+        stamps, tree
             As of `predict`.
 
         Returns
@@ -112,10 +117,15 @@ class Classifier:
 
         Raises
         ------
-        fieldprep.errors.InputError
+        fieldprep.errors.InputError, fieldprep.errors.UsageError
             As of `predict`.
         """
-        return probabilities(self.logits(stamps), self.card.activation, self.card.temperature)
+        if tree and not self.card.of_votes:
+            raise UsageError(f"{self.card.name}: says classes; only vote fractions obey a tree")
+        found = probabilities(self.logits(stamps), self.card.activation, self.card.temperature)
+        if self.card.tree if tree is None else tree:
+            return obeying(found.reshape(-1, found.shape[-1])).reshape(found.shape)
+        return found
 
     def uncertainty(self, stamps: Stamps | Sequence[Stamps | Series]) -> Uncertainty:
         """
@@ -133,10 +143,13 @@ class Classifier:
         Raises
         ------
         fieldprep.errors.UsageError
-            If it is one network, which has no other to disagree with.
+            If it is one network, which has no other to disagree with, or says vote fractions, which are no
+            probabilities of one thing: the spread of `votes` is what they disagree by.
         fieldprep.errors.InputError
             As of `predict`.
         """
+        if self.card.of_votes:
+            raise UsageError(f"{self.card.name}: says vote fractions; take the spread of votes()")
         votes = self.votes(stamps)
         if not len(votes):  # which do not tell how many networks there are
             votes = np.zeros((0, 2, len(self.classes)))
@@ -182,14 +195,14 @@ def _filled_up(some: FloatArray) -> FloatArray:
 
 def probabilities(logits: Floats, activation: str, temperature: float = 1.0) -> Floats:
     """
-    Probabilities of logits.
+    Probabilities, or vote fractions, of logits.
 
     Parameters
     ----------
     logits : float64 `~numpy.ndarray`, shape (..., K)
         Logits.
-    activation : {'softmax', 'sigmoid'}
-        Which way; sigmoids are brought to a sum of 1.
+    activation : {'softmax', 'sigmoid', 'fractions', 'concentrations'}
+        Which way; sigmoids are brought to a sum of 1, those of fractions are not.
     temperature : float
         What logits are divided by first.
 
@@ -198,8 +211,12 @@ def probabilities(logits: Floats, activation: str, temperature: float = 1.0) -> 
     float64 `~numpy.ndarray`, shape (..., K)
     """
     scaled = logits / temperature
-    if activation == "sigmoid":
+    if activation in {"sigmoid", "fractions", "concentrations"}:
         each = 0.5 * (1 + np.tanh(scaled / 2)) + np.finfo(np.float64).tiny
+        if activation == "fractions":
+            return np.asarray(each)
+        if activation == "concentrations":
+            return expected(each)
         return np.asarray(each / each.sum(axis=-1, keepdims=True))
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))

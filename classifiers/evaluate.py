@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.types import is_bool_dtype
 
 from classifiers.classify import probabilities
 from classifiers.curves import curves
 from classifiers.metrics import bootstrapped, classification_scores, recall_at, share, threshold_for_recall
 from classifiers.splits import split
+from fieldprep.errors import UsageError
 from fieldprep.reliability import reliability
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ RECALL = 0.99
 MAGNITUDES = ("modelMag_r", "petroMag_r", "psfMag_r", "magpsf", "magnitude", "mag", "r")  # the first that is there
 STEPS = 40  # of a histogram of scores
 HALVES = 2
+FEW_GROUPS = 10  # an interval that is told by drawing fewer is rough
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,16 +115,32 @@ class Judged:
         """Standard deviation of the networks' probabilities of the class that is given, shape (N,); 0 of one."""
         return np.asarray(self.votes[np.arange(len(self)), :, self.given].std(axis=1))
 
-    def table(self) -> pd.DataFrame:
-        """A row a stamp: name, group, true, given, p_CLASS for each class, spread."""
-        columns = {
+    def table(self, magnitude: str | None = None) -> pd.DataFrame:
+        """
+        What is said of each stamp.
+
+        Parameters
+        ----------
+        magnitude : str, optional
+            Column of its magnitude, as of `magnitudes`.
+
+        Returns
+        -------
+        `~pandas.DataFrame`
+            A row a stamp: ``name``, ``group``, ``label`` (its class), ``given``, ``p_CLASS`` for each class; ``spread``
+            where there are several networks, ``magnitude`` where a column tells it, NaN where it has none.
+        """
+        columns: dict[str, npt.NDArray[Any]] = {
             "name": self.stamps.names,
             "group": self.stamps.groups,
-            "true": self.stamps.labels,
+            "label": self.stamps.labels,
             "given": np.array(self.classes)[self.given],
             **{f"p_{name}": self.probabilities[:, i] for i, name in enumerate(self.classes)},
         }
-        return pd.DataFrame(columns | ({"spread": self.spread} if self.votes.shape[1] > 1 else {}))
+        if self.votes.shape[1] > 1:
+            columns["spread"] = self.spread
+        told = magnitudes(self.stamps.rows, magnitude)
+        return pd.DataFrame(columns if told is None else columns | {"magnitude": told[1]})
 
 
 def evaluate(
@@ -144,13 +163,19 @@ def evaluate(
     Returns
     -------
     dict
-        What `classifiers.metrics.classification_scores` gives, by groups, and ``groups``, how many there are;
+        What `classifiers.metrics.classification_scores` gives, by groups, and ``groups``, how many there are, of all
+        and of each class;
         ``recall_at``: by class and share of false positives; ``threshold``: see `threshold_scores`, of two classes;
         ``curves``: by class what `classifiers.curves.curves` gives; ``calibration``: ``given`` and, where a temperature
         changes them, ``raw``, without it: what `fieldprep.reliability.reliability` gives of the class given;
         ``histograms``: by class the numbers of its stamps (``own``) and the others (``others``) in `STEPS` steps of its
         probability; ``magnitudes``: see `by_magnitude`; ``disagreement``: mean spread of ``right`` and ``wrong``
         answers, where there are several ``networks``.
+
+    Raises
+    ------
+    fieldprep.errors.UsageError
+        As of `magnitudes`.
     """
     groups, found, true = judged.stamps.groups, judged.probabilities, judged.true
     out: dict[str, Any] = {
@@ -165,6 +190,7 @@ def evaluate(
     }
     for i, name in enumerate(judged.classes):
         own, value = true == i, found[:, i]
+        out["per_class"][name]["groups"] = len(np.unique(groups[own]))
         if own.any():  # the mean over the classes is over those that are there
             out["recall_at"][name] = {f"{rate:g}": _recall_at(own, value, rate, groups) for rate in FALSE_POSITIVES}
             out["curves"][name] = curves(own, value)
@@ -202,9 +228,9 @@ def threshold_scores(judged: Judged, validation: Judged | None, recall: float) -
     Returns
     -------
     dict
-        ``class``, ``wanted``, ``chosen_on`` ('validation' or 'half'), ``chosen_n``, ``value``, and ``recall``,
-        ``false_positives`` (share of the other class) and ``precision`` with their intervals; without a ``value`` where
-        one of the halves would lack a class.
+        ``class``, ``wanted``, ``chosen_on`` ('validation' or 'half'), ``chosen_n``, ``groups`` (how many are scored),
+        ``value``, and ``recall``, ``false_positives`` (share of the other class) and ``precision`` with their
+        intervals; without a ``value`` where one of the halves would lack a class.
     """
     told: dict[str, Any] = {
         "class": judged.classes[0],
@@ -222,6 +248,7 @@ def threshold_scores(judged: Judged, validation: Judged | None, recall: float) -
     own, taken, groups = judged.true == 0, judged.probabilities[:, 0] >= value, judged.stamps.groups
     return told | {
         "chosen_n": len(validation),
+        "groups": len(np.unique(groups)),
         "value": value,
         "recall": share(taken[own], groups[own]),
         "false_positives": share(taken[~own], groups[~own]),
@@ -244,16 +271,19 @@ def by_magnitude(judged: Judged, column: str | None = None) -> dict[str, Any] | 
     -------
     dict or None
         ``column``; ``without``, how many have no magnitude; ``bins`` of a magnitude each: ``low``, ``high``, ``n``,
-        ``commonest`` (share of the commonest class) and ``accuracy``, ``balanced_accuracy``, ``macro_auc`` with their
+        ``groups``, and ``accuracy``, ``balanced_accuracy``, ``macro_auc`` with their
         intervals, the last two NaN in a bin of one class; those without a stamp left out. None without such a column.
+
+    Raises
+    ------
+    fieldprep.errors.UsageError
+        As of `magnitudes`.
     """
-    rows = judged.stamps.rows
-    name = column or next((name for name in MAGNITUDES if name in rows.columns), None)
-    if name is None:
+    found = magnitudes(judged.stamps.rows, column)
+    if found is None:
         return None
-    values = pd.to_numeric(rows[name], errors="coerce").to_numpy(np.float64)
-    known = np.isfinite(values) & (values > -99) & (values < 99)  # surveys write 99 and -999 for none
-    bins = []
+    name, values = found
+    known, bins = np.isfinite(values), []
     for low in sorted({int(value) for value in np.floor(values[known])}):
         some = judged.select(known & (np.floor(values) == low))
         given = np.array(some.classes)[some.given]
@@ -265,8 +295,43 @@ def by_magnitude(judged: Judged, column: str | None = None) -> dict[str, Any] | 
             entries["balanced_accuracy"] = told["balanced_accuracy"] | dict.fromkeys(
                 ("value", "low", "high"), float("nan")
             )
-        bins.append({"low": low, "high": low + 1, "n": len(some), **entries})
+        drawn = len(np.unique(some.stamps.groups))
+        bins.append({"low": low, "high": low + 1, "n": len(some), "groups": drawn, **entries})
     return {"column": name, "without": int((~known).sum()), "bins": bins}
+
+
+def magnitudes(rows: pd.DataFrame, column: str | None = None) -> tuple[str, Floats] | None:
+    """
+    Magnitudes of stamps.
+
+    Parameters
+    ----------
+    rows : `~pandas.DataFrame`
+        Their table, N rows.
+    column : str, optional
+        Its column of magnitudes; by default the first of `MAGNITUDES` that is there.
+
+    Returns
+    -------
+    (str, 1D float64 `~numpy.ndarray`, shape (N,)) or None
+        The column and the magnitudes, NaN where there is none; None where no column is named and none is found.
+
+    Raises
+    ------
+    fieldprep.errors.UsageError
+        If the column that is named is not there, or there is no number in it.
+    """
+    name = column or next((name for name in MAGNITUDES if name in rows.columns), None)
+    if name is None:
+        return None
+    if name not in rows.columns:
+        raise UsageError(f"no column {name} to bin scores by; there is {', '.join(map(str, rows.columns))}")
+    there = rows[name].dropna()
+    numbers = pd.to_numeric(rows[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    if column and len(there) and (is_bool_dtype(there) or not np.isfinite(numbers).any()):
+        raise UsageError(f"column {name} to bin scores by is not numeric: {there.iloc[0]} is no magnitude")
+    known = np.isfinite(numbers) & (numbers > -99) & (numbers < 99)  # surveys write 99 and -999 for none
+    return name, np.where(known, numbers, np.nan)
 
 
 def _recall_at(own: Bools, value: Floats, rate: float, groups: npt.NDArray[np.str_]) -> dict[str, Any]:

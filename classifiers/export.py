@@ -104,7 +104,8 @@ def export_classifier(
         the networks that `classifiers.dropout.drawn` makes of it. Their mean is what the file says, and how far they
         are apart is how unsure it is. Both runtimes run what comes before the first dropout once.
     validation : StampSet, optional
-        Stamps that none of them was trained on: the temperature is fitted to them, and the thresholds are theirs.
+        Stamps that none of them was trained on: the temperature is fitted to them, and the thresholds are theirs. Vote
+        fractions have neither.
     **about
         More of the card: ``training``, ``scores``, ``limits``, ``temperature``.
 
@@ -150,12 +151,15 @@ def export_classifier(
         sha256=sha256(out),
         sides=task.sides,
         stars=task.stars,
+        portrait=None if task.portrait is None else dict(task.portrait),
+        unsure=task.unsure,
         activation=task.activation,
+        tree=task.tree,
         **about,
     )
     classifier = Classifier(load_network(out, precision="f32"), card)
     _check(together, classifier)
-    if validation is not None:
+    if validation is not None and not task.of_votes:
         logits, true = classifier.logits(validation.stamps), task.numbers_of(validation.labels)
         temperature = fit_temperature(logits, true, task.activation)
         found = probabilities(logits, task.activation, temperature).mean(axis=1)

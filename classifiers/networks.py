@@ -1,5 +1,5 @@
 """
-Networks by name: those of the papers, layer by layer, a small one of our own, and timm's.
+Networks by name: those of the papers, layer by layer, a small one of our own, EfficientNets, and timm's.
 
 Every network takes (N, inputs, size, size) and gives logits (N, K); that of series takes a second input, the gaps
 between epochs, as `classifiers.series` has them. Needs the train extra.
@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from classifiers.compact import Compact, EpochSeries
+from classifiers.efficientnets import EFFICIENTNETS, Tailed
 from classifiers.tasks import SERIES
-from fieldprep.errors import UsageError
+from fieldprep.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool =
     Parameters
     ----------
     name : str
-        One of `NETWORKS`, or ``timm:`` and a name of timm's.
+        One of `NETWORKS`, ``efficientnet_b0`` to ``efficientnet_b7``, or ``timm:`` and a name of timm's.
     inputs : int
         Channels of its input.
     size : int
@@ -38,7 +39,7 @@ def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool =
     classes : int
         How many logits it gives.
     pretrained : bool
-        timm's networks only: start from the weights that timm fetches from its hub.
+        EfficientNets and timm's networks only: start from the weights that timm fetches from its hub.
 
     Returns
     -------
@@ -51,10 +52,13 @@ def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool =
     """
     if name.startswith(TIMM):
         return _of_timm(name.removeprefix(TIMM), inputs, classes, pretrained=pretrained)
+    if name in EFFICIENTNETS:
+        return _fetched(name, lambda: Tailed(name, inputs, classes, pretrained=pretrained))
     if name not in NETWORKS:
-        raise UsageError(f"unknown network {name!r}: it is one of {', '.join(NETWORKS)}, or timm:NAME")
+        known = ", ".join([*NETWORKS, *EFFICIENTNETS])
+        raise UsageError(f"unknown network {name!r}: it is one of {known}, or timm:NAME")
     if pretrained:
-        raise UsageError(f"network {name}: only timm's networks come trained")
+        raise UsageError(f"network {name}: only EfficientNets and timm's networks come trained")
     try:
         network = NETWORKS[name](inputs, size, classes)
         network.eval()(torch.zeros(1, inputs, size, size))
@@ -66,10 +70,17 @@ def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool =
 def _of_timm(name: str, inputs: int, classes: int, *, pretrained: bool) -> nn.Module:
     if not timm.is_model(name):
         raise UsageError(f"timm has no network {name!r} (timm.list_models() names them)")
+    options: dict[str, Any] = {"pretrained": pretrained, "in_chans": inputs, "num_classes": classes}
+    return _fetched(f"timm:{name}", lambda: timm.create_model(name, **options))
+
+
+def _fetched(name: str, make: Callable[[], nn.Module]) -> nn.Module:
     try:
-        return timm.create_model(name, pretrained=pretrained, in_chans=inputs, num_classes=classes)
-    except Exception as error:
-        raise UsageError(f"timm:{name}: cannot be made ({error})") from error
+        return make()
+    except Exception as error:  # the hub's errors are whatever the network does
+        raise UsageError(
+            f"{name}: cannot be made ({one_line(error)}); without a way to the hub write pretrained = false in the task"
+        ) from error
 
 
 def negm(inputs: int, size: int, classes: int, *, dropout: tuple[float, float] = (0.0, 0.0)) -> nn.Module:
@@ -144,6 +155,63 @@ def kim_brunner(inputs: int, size: int, classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
+def galaxy10(inputs: int, size: int, classes: int) -> nn.Module:
+    """
+    The ConvNet for Galaxy10 DECaLS: four convolutions, each halved by a pooling, and a layer of 256.
+
+    Parameters
+    ----------
+    inputs, size, classes : int
+        As of `build`; 3, 128 and 10 in the paper.
+
+    Returns
+    -------
+    Module
+
+    References
+    ----------
+    Deep Convolutional Neural Networks for Galaxy Classification, table I (654,922 parameters): the first convolution of
+    5 x 5 in steps of 2, the others of 3 x 3, none padded; dropout of 0.1 and 0.25.
+    """
+    layers: list[nn.Module] = []
+    channels = inputs
+    for filters, kernel, step in ((32, 5, 2), (64, 3, 1), (128, 3, 1), (256, 3, 1)):
+        layers += [nn.Conv2d(channels, filters, kernel, stride=step), nn.ReLU(), nn.MaxPool2d(2)]
+        channels, size = filters, ((size - kernel) // step + 1) // 2
+    if size < 1:
+        raise ValueError("size must leave a pixel after four poolings")
+    dense = [nn.Flatten(), nn.Dropout(0.1), nn.Linear(channels * size * size, 256), nn.ReLU(), nn.Dropout(0.25)]
+    return nn.Sequential(*layers, *dense, nn.Linear(256, classes))
+
+
+def smooth_featured(inputs: int, size: int, classes: int) -> nn.Module:
+    """
+    The network that tells smooth galaxies from those with features: three convolutions, each halved, one dense layer.
+
+    Parameters
+    ----------
+    inputs, size, classes : int
+        As of `build`; 3, 32 and 2 in the paper.
+
+    Returns
+    -------
+    Module
+
+    References
+    ----------
+    Shi 2016, thesis, University of Illinois, as cited in the ConvNet for Galaxy10 DECaLS, section VI. The number of
+    filters is not given there: 32, 64 and 128 of 5 x 5 that keep the size are taken.
+    """
+    layers: list[nn.Module] = []
+    channels = inputs
+    for filters in (32, 64, 128):
+        layers += [nn.Conv2d(channels, filters, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+        channels, size = filters, size // 2
+    if size < 1:
+        raise ValueError("size must leave a pixel after three poolings")
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * size * size, classes))
+
+
 def compact(inputs: int, size: int, classes: int) -> nn.Module:
     """Our small network, `Compact`; it takes any size of 8 px and over."""
     if size < 8:
@@ -162,6 +230,8 @@ NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "negm": negm,
     "negm_refined": negm_refined,
     "kim_brunner": kim_brunner,
+    "galaxy10": galaxy10,
+    "smooth_featured": smooth_featured,
     "compact": compact,
     SERIES: series,
 }
@@ -170,6 +240,14 @@ NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
 def parameters(network: nn.Module) -> int:
     """How many weights of a network are trained."""
     return sum(weights.numel() for weights in network.parameters() if weights.requires_grad)
+
+
+def tail_of(network: Any) -> nn.Module:
+    """Last layers of a network, which may be trained by themselves: its tail where it has one, else its last layer."""
+    tail: nn.Module = (
+        getattr(network, "tail", None) or [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
+    )
+    return tail
 
 
 def first_convolution(network: Any) -> nn.Conv2d:

@@ -4,7 +4,9 @@ Labelled stamps, read from whatever layout they come in.
 - a table of labels (``labels.csv``) and images beside it: Galaxy Zoo's, ARIES's, the SDSS-II supernova survey's;
 - what ``fullfield prepare --recipe cutouts`` writes, its float stamps where they are there, else its pictures;
 - ``triplets.npz`` with ``alerts.csv``: science, template and difference of ZTF alerts;
-- a folder of ZTF's Avro alerts, with a table of labels by ``candid`` or ``objectId``.
+- a folder of ZTF's Avro alerts, with a table of labels by ``candid`` or ``objectId``;
+- Galaxy10's HDF5 files;
+- Kaggle's Galaxy Zoo challenge, or any table with the votes for Galaxy Zoo 2's 37 answers, and its images.
 """
 
 from __future__ import annotations
@@ -22,10 +24,14 @@ import numpy.typing as npt
 import pandas as pd
 from astropy.io import fits
 
+from classifiers.galaxy10 import ENDINGS as GALAXY10
+from classifiers.galaxy10 import read_galaxy10
+from classifiers.pictures import Pictures
 from classifiers.series import Series, objects_of, times_of
+from classifiers.votes import fractions_of, has_votes, leading
 from fieldprep.catalogues import read_table
 from fieldprep.errors import InputError, UsageError, one_line
-from fieldprep.picturefile import PICTURE_ENDINGS, read_picture
+from fieldprep.picturefile import PICTURE_ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,7 +84,12 @@ class StampSet:
         """Stamps by a bool mask or an index array."""
         index = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
         stamps: Sequence[Stamp | Series] | Stamp
-        stamps = self.stamps[index] if isinstance(self.stamps, np.ndarray) else [self.stamps[int(i)] for i in index]
+        if isinstance(self.stamps, np.ndarray):
+            stamps = self.stamps[index]
+        elif isinstance(self.stamps, Pictures):
+            stamps = self.stamps.select(index)
+        else:
+            stamps = [self.stamps[int(i)] for i in index]
         return StampSet(
             stamps,
             self.labels[index],
@@ -90,6 +101,8 @@ class StampSet:
     def of_task(self, task: Task) -> StampSet:
         """
         Stamps whose label is one of a task's, under the names of its classes; in series, where it takes several epochs.
+
+        For a task of votes all stamps, under the leading answer of the first question.
 
         Parameters
         ----------
@@ -103,8 +116,10 @@ class StampSet:
         Raises
         ------
         fieldprep.errors.InputError
-            If fewer than two classes are there, or stamps cannot be put in series.
+            If fewer than two classes are there, stamps cannot be put in series, or there are no votes.
         """
+        if task.of_votes:
+            return replace(self, labels=leading(fractions_of(self.rows)))
         given = [task.class_of(str(label)) for label in self.labels]
         kept = np.array([name is not None for name in given], np.bool_)
         there = sorted({name for name in given if name is not None})
@@ -150,20 +165,30 @@ class StampSet:
         return replace(self.select(np.array(latest, np.int64)), stamps=series, names=objects[latest])
 
 
-def read_stamps(path: Path, *, label: str = "label", group: str | None = None, images: Path | None = None) -> StampSet:
+def read_stamps(
+    path: Path,
+    *,
+    label: str = "label",
+    group: str | None = None,
+    images: Path | None = None,
+    centre: float = 1.0,
+) -> StampSet:
     """
     Read labelled stamps of any layout that the module names.
 
     Parameters
     ----------
     path : path
-        A folder, a table of labels, or a ``.npz`` of triplets.
+        A folder, a table of labels, a ``.npz`` of triplets, or a ``.h5`` of Galaxy10.
     label : str
-        Column of the label.
+        Column of the label. A table with the votes for all of Galaxy Zoo's answers needs none: the label is then the
+        leading answer of the first question.
     group : str, optional
         Column of what may not be split; by default the first of `GROUPS` that is there, else each stamp is its own.
     images : path, optional
         Folder of the images, by default found beside the table.
+    centre : float
+        Share of the side of images that is kept about their middle; see `classifiers.tasks.Task`.
 
     Returns
     -------
@@ -177,15 +202,19 @@ def read_stamps(path: Path, *, label: str = "label", group: str | None = None, i
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     folder = path if path.is_dir() else path.parent
-    if path.suffix == ".npz" or (path.is_dir() and (path / TRIPLETS).is_file()):
+    stamps: Sequence[Stamp] | Stamp
+    if path.suffix in GALAXY10:
+        stamps, table = read_galaxy10(path, centre=centre)
+        names = table["name"].to_numpy(np.str_)
+    elif path.suffix == ".npz" or (path.is_dir() and (path / TRIPLETS).is_file()):
         table = _labels(folder / ALERTS, label)
-        stamps: Sequence[Stamp] | Stamp = _triplets(path if path.is_file() else path / TRIPLETS, len(table))
+        stamps = _triplets(path if path.is_file() else path / TRIPLETS, len(table))
         names = table["candid" if "candid" in table.columns else table.columns[0]].astype(str).to_numpy(np.str_)
     elif path.is_dir() and (alerts := sorted(path.glob("*.avro"))):
         stamps, table, names = _of_alerts(alerts, _labels(folder / LABELS, label))
     else:
-        table = _labels(path / LABELS if path.is_dir() else path, label)
-        stamps, names = _beside(table, folder, images)
+        table = _labels(_table_in(path) if path.is_dir() else path, label)
+        stamps, names = _beside(table, folder, images, centre)
     if not len(table):
         raise InputError(f"{path}: no labelled stamp in it")
     column = group or next((name for name in GROUPS if name in table.columns), None)
@@ -249,10 +278,38 @@ def _labels(path: Path, label: str) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such table of labels")
     table = read_table(path)
+    if label not in table.columns and has_votes(table.columns):
+        try:
+            return table.assign(**{label: leading(fractions_of(table))})
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
     if label not in table.columns:
         raise InputError(f"{path}: no column {label} for the labels; it has {', '.join(map(str, table.columns))}")
     known = table[label].notna() & (table[label].astype(str) != "")
     return table[known].reset_index(drop=True)
+
+
+def _table_in(folder: Path) -> Path:
+    """Table of labels in a folder: ``labels.csv``, else the only CSV with Galaxy Zoo's votes, as Kaggle has it."""
+    if (folder / LABELS).is_file():
+        return folder / LABELS
+    voted = [path for path in sorted(folder.glob("*.csv")) if has_votes(_header(path))]
+    if len(voted) > 1:
+        raise InputError(f"{folder}: votes in {', '.join(path.name for path in voted)}; name the one that is meant")
+    return voted[0] if voted else folder / LABELS
+
+
+def has_table(folder: Path) -> bool:
+    """Whether a folder holds a table of labels or of Galaxy Zoo's votes."""
+    return _table_in(folder).is_file()
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8") as handle:
+            return [name.strip() for name in handle.readline().split(",")]
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 def _triplets(path: Path, rows: int) -> Stamp:
@@ -278,8 +335,10 @@ def _of_alerts(paths: Iterable[Path], labels: pd.DataFrame) -> tuple[list[Stamp]
     return [stamp for stamp, _ in alerts], table, table["candid"].to_numpy(np.str_) if len(table) else np.zeros(0, "U1")
 
 
-def _beside(table: pd.DataFrame, folder: Path, images: Path | None) -> tuple[list[Stamp], npt.NDArray[np.str_]]:
-    """Stamps of a table's rows: floats that its ``stamp`` numbers, or images that it names."""
+def _beside(
+    table: pd.DataFrame, folder: Path, images: Path | None, centre: float
+) -> tuple[Sequence[Stamp], npt.NDArray[np.str_]]:
+    """Stamps of a table's rows: floats that its ``stamp`` numbers, or images that it names; unread, where of votes."""
     if {"stamp", "field", "half"} <= set(table.columns):
         return _floats(table, folder / "stamps")
     columns = [*IMAGES, *(name for name in table.columns if str(name).startswith("image_"))]
@@ -293,7 +352,39 @@ def _beside(table: pd.DataFrame, folder: Path, images: Path | None) -> tuple[lis
     if missing:
         told = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
         raise InputError(f"{images or folder}: no image for {len(missing)} of {len(names)} labels ({told})")
-    return [_image(path) for path in paths if path is not None], names
+    pictures = Pictures([path for path in paths if path is not None], centre)
+    return pictures if has_votes(table.columns) else pictures[:], names
+
+
+def read_pictures(folder: Path, *, centre: float = 1.0) -> StampSet:
+    """
+    All images of a folder, which nothing is known of.
+
+    Parameters
+    ----------
+    folder : path
+        The folder, looked through with those in it.
+    centre : float
+        As of `read_stamps`.
+
+    Returns
+    -------
+    StampSet
+        In the order of their names, each its own group, with empty labels.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If there is none, or two have one name.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
+    if not paths:
+        raise InputError(f"{folder}: no image in it")
+    twice = [name for name, count in Counter(path.stem for path in paths).items() if count > 1]
+    if twice:
+        raise InputError(f"{folder}: {len(twice)} names are those of several images ({', '.join(twice[:MOST_NAMED])})")
+    names = np.array([path.stem for path in paths], np.str_)
+    return StampSet(Pictures(paths, centre), np.full(len(paths), ""), names, names, pd.DataFrame({"GalaxyID": names}))
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -307,11 +398,6 @@ def _files(folder: Path) -> dict[str, Path]:
         found.pop(name, None)
         found.pop(Path(name).stem, None)
     return found
-
-
-def _image(path: Path) -> Stamp:
-    pixels = read_picture(path)  # blue first
-    return pixels[..., None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., 2::-1])
 
 
 def _floats(table: pd.DataFrame, folder: Path) -> tuple[list[Stamp], npt.NDArray[np.str_]]:

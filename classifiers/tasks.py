@@ -12,17 +12,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from classifiers.galaxy_zoo_tree import ANSWERS
 from classifiers.preparing import Preparation
 from classifiers.splits import SHARES
 from fieldprep.errors import InputError, UsageError, one_line
+from fieldprep.portraits import Portrait
 from fieldprep.stamps import Cut
 
 RECIPES = Path(__file__).with_name("recipes")
 OPTIMISERS = ("adam", "adamw", "rmsprop", "sgd")
-SCHEDULES = ("constant", "cosine")
-LOSSES = ("cross_entropy", "binary")
-TURNS, FLIPS = "turns", "flips"
-AUGMENTATIONS = (TURNS, FLIPS)
+COSINE, PLATEAU = "cosine", "plateau"
+SCHEDULES = ("constant", COSINE, PLATEAU)
+FRACTIONS, COUNTS = "votes", "vote_counts"
+OF_VOTES = (FRACTIONS, COUNTS)  # losses of Galaxy Zoo's answers, not of classes
+LOSSES = ("cross_entropy", "binary", *OF_VOTES)
+TURNS, ROTATIONS, FLIPS = "turns", "rotations", "flips"
+AUGMENTATIONS = (TURNS, ROTATIONS, FLIPS)
+ACTIVATIONS = {"cross_entropy": "softmax", "binary": "sigmoid", FRACTIONS: "fractions", COUNTS: "concentrations"}
 SERIES = "series"  # the network of several epochs
 
 
@@ -37,29 +43,40 @@ class Recipe:
         Whose steps.
     rate : float
         Learning rate, at the start.
-    schedule : {'constant', 'cosine'}
-        What becomes of it; cosine falls to nothing at the end.
+    schedule : {'constant', 'cosine', 'plateau'}
+        What becomes of it; cosine falls to nothing at the end, plateau by a fifth after each four epochs without a
+        lower validation loss.
     weight_decay : float
         As the optimiser takes it.
     epochs, batch : int
         How long, and how many stamps a step.
+    frozen_epochs : int
+        Epochs before these in which only the last layers are trained, and all that is before them stays as it is, the
+        statistics of its batch normalisations too; rate, schedule and patience then begin anew from the best of them.
     patience : int
         Epochs without a lower validation loss after which it ends; 0 never.
-    loss : {'cross_entropy', 'binary'}
-        Of a softmax over the classes, or of a sigmoid a class.
+    loss : {'cross_entropy', 'binary', 'votes', 'vote_counts'}
+        Of a softmax over the classes; of a sigmoid a class; the mean squared error of a sigmoid an answer against
+        Galaxy Zoo's vote fractions; or the likelihood of its counts of votes (see `classifiers.votelosses`).
     balance : bool
         Whether each class weighs as much as the others, however many stamps it has.
-    augment : tuple of {'turns', 'flips'}
-        What is drawn anew for each stamp: a quarter turn, a mirror image.
+    shuffle : bool
+        Whether the stamps come in another order each epoch, or in that of their table.
+    augment : tuple of {'turns', 'rotations', 'flips'}
+        What is drawn anew for each stamp: a quarter turn, a turn by any angle, a mirror image.
     shift : float
         Farthest shift of a stamp, as a share of its side.
+    zoom : float
+        By how much more than itself a stamp is enlarged or shrunk at most: 0.1 is from 1 / 1.1 to 1.1.
+    brightness : (float, float)
+        Least and largest factor on its values.
     noise : float
         Noise that is added, in the units of the prepared stamps.
     smoothing : float
         Of the labels.
     shares : (float, float, float)
         Of the objects or patches of sky: to train on, to validate and calibrate on, to score on; they are brought to a
-        sum of 1.
+        sum of 1. The last may be 0 for votes: they are then scored on what they were validated on.
     """
 
     optimiser: str = "adamw"
@@ -67,12 +84,16 @@ class Recipe:
     schedule: str = "cosine"
     weight_decay: float = 0.01
     epochs: int = 40
+    frozen_epochs: int = 0
     batch: int = 64
     patience: int = 0
     loss: str = "cross_entropy"
     balance: bool = True
-    augment: tuple[str, ...] = AUGMENTATIONS
+    shuffle: bool = True
+    augment: tuple[str, ...] = (TURNS, FLIPS)
     shift: float = 0.0
+    zoom: float = 0.0
+    brightness: tuple[float, ...] = (1.0, 1.0)
     noise: float = 0.0
     smoothing: float = 0.0
     shares: tuple[float, ...] = SHARES
@@ -84,11 +105,25 @@ class Recipe:
         for name in ("rate", "epochs", "batch"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be over 0, got {getattr(self, name)!r}")
-        for name in ("weight_decay", "patience", "shift", "noise", "smoothing"):
+        for name in ("weight_decay", "frozen_epochs", "patience", "shift", "zoom", "noise", "smoothing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be under 0, got {getattr(self, name)!r}")
-        if len(self.shares) != len(SHARES) or not all(0 < share < float("inf") for share in self.shares):
+        if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] < float("inf"):
+            raise ValueError(f"brightness must be two factors over 0, the lesser first, got {self.brightness!r}")
+        needed = self.shares[:-1] if self.of_votes and len(self.shares) and self.shares[-1] == 0 else self.shares
+        if len(self.shares) != len(SHARES) or not all(0 < share < float("inf") for share in needed):
             raise ValueError(f"shares must be {len(SHARES)} numbers over 0, got {self.shares!r}")
+        if self.of_votes and (self.balance or self.smoothing):
+            raise ValueError("balance must be false and smoothing 0 for votes: they are of classes")
+
+    @property
+    def of_votes(self) -> bool:
+        """Whether it is of vote fractions or counts, not of classes."""
+        return self.loss in OF_VOTES
+
+    def lasting(self, epochs: int) -> Recipe:
+        """The same of that many epochs; where some come before them with the rest frozen, of no more of those."""
+        return dataclasses.replace(self, epochs=epochs, frozen_epochs=min(self.frozen_epochs, epochs))
 
 
 @dataclass(frozen=True)
@@ -119,6 +154,16 @@ class Task:
         Width of a stamp about a detection of a field, as of `fieldprep.stamps.Cut`; None: it is not for detections.
     stars : float
         Half-light radius that stars are brought to in it, likewise.
+    portrait : mapping, optional
+        How a detection is framed, for a task of pictures, as of `fieldprep.portraits.Portrait`.
+    unsure : float
+        Probability under which no class is given.
+    centre : float
+        Share of the side of a file's images that is kept about their middle, to train and to score on; what is asked of
+        the classifier is cut so already.
+    tree : bool
+        Of vote fractions: whether what it says obeys Galaxy Zoo's tree of questions, in its training too. Counts of
+        votes do so anyway.
     about : str
         Where it comes from.
     """
@@ -133,6 +178,10 @@ class Task:
     labels: Mapping[str, str] = field(default_factory=dict)
     sides: float | None = None
     stars: float = 0.0
+    portrait: Mapping[str, float] | None = None
+    unsure: float = 0.0
+    centre: float = 1.0
+    tree: bool = False
     about: str = ""
 
     def __post_init__(self) -> None:
@@ -141,6 +190,18 @@ class Task:
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must be two or more names, each once, got {self.classes!r}")
         _one_of("labels", self.labels.values(), self.classes)
+        if not 0 < self.centre <= 1:
+            raise ValueError(f"centre must be over 0 and at most 1, got {self.centre!r}")
+        if self.portrait is not None:
+            Portrait(**self.portrait)
+        if not 0 <= self.unsure <= 1:
+            raise ValueError(f"unsure must be a probability, got {self.unsure!r}")
+        if self.recipe.of_votes and (self.classes != ANSWERS or self.labels):
+            raise ValueError("classes must be Class1.1 to Class11.6 for votes, and there are no labels")
+        if self.recipe.of_votes and self.stamps.epochs > 1:
+            raise ValueError("epochs must be 1 for votes: they are of single stamps")
+        if self.tree and not self.recipe.of_votes:
+            raise ValueError(f"tree must be false for the loss {self.recipe.loss}: it is of votes")
         if self.turned and self.stamps.epochs > 1:
             raise ValueError("turned must be false for several epochs")
         if (self.network == SERIES) != (self.stamps.epochs > 1):
@@ -149,6 +210,30 @@ class Task:
     def class_of(self, label: str) -> str | None:
         """Class of a label as files have it, None where it is left out."""
         return self.labels.get(label) if self.labels else (label if label in self.classes else None)
+
+    def with_labels(self, more: Mapping[str, str]) -> Task:
+        """
+        The same task, which knows more labels.
+
+        Parameters
+        ----------
+        more : mapping of str to str
+            Class by label.
+
+        Returns
+        -------
+        Task
+
+        Raises
+        ------
+        ValueError
+            If one is no class of it, or a label is that of another class already.
+        """
+        known = {label: name for label in more if (name := self.class_of(label)) is not None}
+        for label, name in known.items():
+            if more[label] != name:
+                raise ValueError(f"{label} is a label of {name} already, not of {more[label]}")
+        return dataclasses.replace(self, labels={**(self.labels or {name: name for name in self.classes}), **more})
 
     def numbers_of(self, labels: Iterable[str]) -> npt.NDArray[np.int64]:
         """Numbers of the classes of stamps, shape (N,)."""
@@ -162,8 +247,13 @@ class Task:
 
     @property
     def activation(self) -> str:
-        """From logits to probabilities: what the loss was of."""
-        return "sigmoid" if self.recipe.loss == "binary" else "softmax"
+        """From logits to probabilities or vote fractions: what the loss was of."""
+        return ACTIVATIONS[self.recipe.loss]
+
+    @property
+    def of_votes(self) -> bool:
+        """Whether it says vote fractions, not classes."""
+        return self.recipe.of_votes
 
     @classmethod
     def read(cls, name: str | Path) -> Task:

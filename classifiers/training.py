@@ -14,13 +14,18 @@ from classifiers.metrics import classification_scores, rates_at
 from classifiers.parts import PARTS, TEST, TRAINING, VALIDATION, write_split
 from classifiers.splits import split
 from classifiers.train import TASK_FILE, train_stamps
+from classifiers.votes import fractions_of, rmse, vote_scores
 from fieldprep.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy.typing as npt
+
     from classifiers.stampsets import StampSet
     from classifiers.tasks import Task
+
+    Floats = npt.NDArray[np.float64]
 
 
 def train_and_export(
@@ -34,8 +39,8 @@ def train_and_export(
     task : Task
         What it is.
     stamps : StampSet
-        Labelled stamps, with the labels that their files have. Objects, or patches of sky, are dealt out by the
-        recipe's shares to train on, to validate and calibrate on, and to score on; ``split.csv`` says which.
+        Labelled stamps, with the labels that their files have, or with votes. Objects, or patches of sky, are dealt out
+        by the recipe's shares to train on, to validate and calibrate on, and to score on; ``split.csv`` says which.
     out : path
         Folder for the checkpoints, the log and ``TASK.onnx`` with its card.
     seed : int
@@ -56,12 +61,13 @@ def train_and_export(
         If there are too few objects or classes, nothing to resume, or what is resumed had another task or split.
     """
     of_task = stamps.of_task(task)
-    part = split(of_task.labels, of_task.groups, task.recipe.shares, seed=seed)
+    shares = [share for share in task.recipe.shares if share]  # without a last one nothing is left to score on
+    part = split(of_task.labels, of_task.groups, shares, seed=seed)
     if resume:
         _check_same(task, seed, out)
     parts = [of_task.select(part == k) for k in (TRAINING, VALIDATION, TEST)]
     for name, one in zip(PARTS, parts, strict=True):
-        if len(set(one.labels)) < 2:
+        if len(set(one.labels)) < 2 and not task.of_votes:
             raise InputError(f"{task.name}: too few objects or patches of sky to {name} on two classes")
     checkpoint = train_stamps(task, parts[TRAINING], parts[VALIDATION], out, seed=seed, resume=resume)
     write_split(of_task, part, out)
@@ -74,7 +80,14 @@ def train_and_export(
         "seed": seed,
     }
     path = export_classifier([checkpoint], out / f"{task.name}.onnx", validation=parts[VALIDATION], training=about)
-    _with_scores(path, parts[TEST])
+    if task.of_votes:
+        seen, unseen = parts[VALIDATION], parts[TEST]
+        on = "galaxies that it was not trained or validated on"
+        if not len(unseen):
+            unseen, on = seen, "galaxies that it was not trained on, but its epoch was chosen by"
+        _with_vote_scores(path, unseen, f"{len(unseen)} {on}", fractions_of(parts[TRAINING].rows).mean(axis=0))
+    else:
+        _with_scores(path, parts[TEST])
     return path
 
 
@@ -94,6 +107,15 @@ def _check_same(task: Task, seed: int, out: Path) -> None:
         raise InputError(f"{out}: no training to resume (no {TASK_FILE} in it)")
     if (task_of(path), json.loads(path.read_text()).get("seed")) != (task, seed):
         raise InputError(f"{out}: was begun as another task or with another seed; name another --out, or use those")
+
+
+def _with_vote_scores(path: Path, galaxies: StampSet, measured_on: str, mean: Floats) -> None:
+    """Put the root mean squared error of the vote fractions into the card, beside that of the mean votes for all."""
+    classifier = Classifier.load(path)
+    scores = vote_scores(classifier.predict(galaxies.stamps), fractions_of(galaxies.rows), galaxies.groups)
+    always = rmse(np.broadcast_to(mean, (len(galaxies), len(mean))), fractions_of(galaxies.rows))
+    told = {"measured on": measured_on, **scores, "always the mean votes": {"rmse": round(always, 5)}}
+    replace(classifier.card, scores=told).write(path.with_suffix(".json"))
 
 
 def _with_scores(path: Path, test: StampSet) -> None:

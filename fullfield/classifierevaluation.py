@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from classifiers.classify import Classifier
-from classifiers.evaluate import RECALL, Judged, evaluate
+from classifiers.evaluate import FEW_GROUPS, RECALL, Judged, evaluate, magnitudes
 from classifiers.parts import PARTS, SPLIT_FILE, TEST, UNLISTED, VALIDATION, parts_of
 from fieldprep.errors import InputError
 from fieldprep.resources import weights_path
+from fullfield.classifierlabels import check_there, mapped_task
 from fullfield.classifierreport import write_classifier_evaluation
 from fullfield.evaluationtext import number
 
@@ -53,6 +54,8 @@ def evaluate_classifier(
     classifier: str | None = None,
     split_file: Path | None = None,
     recall: float = RECALL,
+    labels: Mapping[str, str] | None = None,
+    magnitude: str | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
     """
@@ -70,21 +73,31 @@ def evaluate_classifier(
         The ``split.csv`` of its training; by default the one beside its file, where there is one.
     recall : float
         That a threshold is chosen for, of two classes.
+    labels : mapping of str to str, optional
+        Class by label, of labels that the task does not know.
+    magnitude : str, optional
+        Column that scores are binned by; by default the first of `classifiers.evaluate.MAGNITUDES` that is there.
     out : path, optional
-        Folder for ``evaluation.html``, ``evaluation.json`` and the plots.
+        Folder for ``evaluation.html``, ``evaluation.json``, ``evaluation.csv`` and the plots.
 
     Returns
     -------
     dict
         What `classifiers.evaluate.evaluate` gives, and ``task``, ``classifier``, ``network``, ``temperature``,
-        ``scored_on``: ``unseen`` and ``words`` as of `Scored`.
+        ``scored_on``: ``unseen`` and ``words`` as of `Scored`, ``labels`` as given, ``other_labels``, how many stamps
+        have labels that are none; ``notes``, see `notes_of`.
 
     Raises
     ------
     fieldprep.errors.InputError
         If the classifier tells other classes than the task, a stamp is none that it takes, or fewer than two classes
         are left to score.
+    fieldprep.errors.UsageError
+        If ``labels`` has one that no stamp has, or a class that the task has not; if ``magnitude`` is no column of
+        numbers.
     """
+    task = mapped_task(task, labels or {})
+    check_there(labels or {}, stamps)
     name = classifier or task.name
     model = Classifier.load(name)
     if set(model.classes) != set(task.classes):
@@ -92,6 +105,7 @@ def evaluate_classifier(
             f"{name}: tells {', '.join(model.classes)}, where the classes of {task.name} are {', '.join(task.classes)}"
         )
     labelled = stamps.of_task(task)
+    magnitudes(labelled.rows, magnitude)  # a wrong column is told before the classifier has run
     scored = scored_of(labelled, split_file, weights_path(name).with_name(SPLIT_FILE))
     judged = Judged.of(model, scored.stamps)
     validation = None if scored.validation is None else Judged.of(model, scored.validation)
@@ -103,13 +117,41 @@ def evaluate_classifier(
         "scored_on": {
             "unseen": scored.unseen,
             "words": scored.words,
+            "labels": dict(labels or {}),
             "other_labels": len(stamps) - sum(task.class_of(str(label)) is not None for label in stamps.labels),
         },
-        **evaluate(judged, validation=validation, recall=recall),
+        **evaluate(judged, validation=validation, recall=recall, magnitude=magnitude),
     }
+    result["notes"] = notes_of(result)
     if out is not None:
         write_classifier_evaluation(out, result, judged, model, weights_path(name))
     return result
+
+
+def notes_of(result: Mapping[str, Any]) -> list[str]:
+    """
+    What to keep in mind of scores.
+
+    Parameters
+    ----------
+    result : mapping
+        As `classifiers.evaluate.evaluate` gives it.
+
+    Returns
+    -------
+    list of str
+        A sentence where intervals are told by few groups, naming those; else none.
+    """
+    groups = {"all scores": result["groups"]}
+    groups |= {name: row["groups"] for name, row in result["per_class"].items() if row["n"]}
+    if "value" in result.get("threshold", {}):
+        groups["the threshold"] = result["threshold"]["groups"]
+    few = ", ".join(
+        f"{name} ({count} group{'s' * (count != 1)})" for name, count in groups.items() if count < FEW_GROUPS
+    )
+    if not few:
+        return []
+    return [f"Intervals told by drawing fewer than {FEW_GROUPS} groups are rough, and rather too narrow. Here: {few}."]
 
 
 def scored_of(stamps: StampSet, given: Path | None, beside: Path) -> Scored:
@@ -186,6 +228,7 @@ def as_text(result: Mapping[str, Any]) -> str:
         result["classifier"],
         result["scored_on"]["words"],
         f"{result['n']} stamps, {result['groups']} groups; 68 % intervals in brackets",
+        *result["notes"],
         f"accuracy {number(result['accuracy'])}; always {result['commonest']}: {baseline:.3f}",
         ", ".join(f"{words} {number(result[name])}" for name, words in _SHOWN.items()),
     ]
@@ -198,4 +241,7 @@ def as_text(result: Mapping[str, Any]) -> str:
             f"threshold of {threshold['class']} for a recall of {threshold['wanted']:g}: {threshold['value']:.4f}, "
             f"which gives recall {number(threshold['recall'])}, false positives {number(threshold['false_positives'])}"
         )
+    if binned := result.get("magnitudes"):
+        bins = (f"{row['low']}-{row['high']} {row['accuracy']['value']:.3f} (n {row['n']})" for row in binned["bins"])
+        lines.append(f"accuracy by {binned['column']}: {', '.join(bins) or 'no stamp has a magnitude in it'}")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from classifiers.evaluate import FEW_GROUPS
 from fullfield.evaluationplots import BLUE, GRAY, GREEN, ORANGE, confusion, draw_reliability, png
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from classifiers.preparing import FloatArray, Preparation
 
 _MARKED = (0.01, 0.05)  # shares of false positives
+_LINEAR = 0.02  # share of false positives up to which their axis is about linear
 _COLUMNS = 3  # of histograms
-_FEW = 10  # stamps of a bin that is drawn pale
 _ACROSS = 32  # filters side by side
 
 
@@ -88,14 +89,14 @@ def _curves(result: Mapping[str, Any]) -> Callable[[Figure], None]:
             label = f"{name}: average precision {told['average_precision']:.3f} (share {_prior(told):.3f})"
             right.plot(told["recall"], told["precision"], label=label, **style)
             right.axhline(_prior(told), ls=":", lw=1, **style)
-        chance = np.linspace(0, 1, 200)  # no straight line on this axis
-        left.plot(chance, chance, color="k", lw=1, alpha=0.5)
+        chance = np.append(_LINEAR * np.sinh(np.linspace(0, np.arcsinh(1 / _LINEAR), 400))[:-1], 1.0)
+        left.plot(chance, chance, color="k", lw=1, alpha=0.5, label="chance")  # a curve, on this axis
         for rate in _MARKED:
             left.axvline(rate, color=GRAY, lw=1, ls="--")
-        left.set_xscale("symlog", linthresh=0.1, linscale=2)
+        left.set_xscale("asinh", linear_width=_LINEAR)  # symlog has a kink where its halves meet
         left.set_xticks([0, 0.01, 0.05, 0.1, 0.5, 1], ["0", "0.01", "0.05", "0.1", "0.5", "1"])
         left.minorticks_off()
-        left.set(xlabel="share of the others that are taken (linear up to 0.1)", ylabel="recall")
+        left.set(xlabel="share of the others that are taken (stretched at the low end)", ylabel="recall")
         left.set(xlim=(0, 1), ylim=(0, 1.02))
         right.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
         left.set_title("receiver's curve; dashed: 1 and 5 % of the others", fontsize=9)
@@ -187,7 +188,7 @@ def _points(axis: Axes, rows: Sequence[Mapping[str, Any]], name: str, colour: st
         entry = row[name]
         if np.isfinite(entry["value"]):
             error = np.maximum(np.array([[entry["value"] - entry["low"]], [entry["high"] - entry["value"]]]), 0)
-            alpha = 1.0 if row["n"] >= _FEW else 0.35
+            alpha = 1.0 if row["groups"] >= FEW_GROUPS else 0.35
             axis.errorbar(i + shift, entry["value"], error, fmt="o", color=colour, alpha=alpha, ms=5, label=label)
             label = None
 

@@ -5,37 +5,30 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from classifiers.series import Series
-from fieldprep.errors import InputError
+from classifiers.evaluate import FEW_GROUPS
 from fieldprep.network import first_filters
+from fullfield.catalogue import atomic
+from fullfield.classifiergalleries import Looked, examples, least_sure, surest_mistakes
 from fullfield.classifierplots import plots_of
-from fullfield.pages import cards, cell, class_tables, document, image, paragraph, plain, table, write_page
-from fullfield.stampdrawing import block, stamp_rows, with_heat
+from fullfield.pages import TABLE_FILE, cell, class_tables, document, image, paragraph, plain, table, write_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from classifiers.classify import Classifier
     from classifiers.evaluate import Judged
     from classifiers.preparing import FloatArray
-
-    Ints = npt.NDArray[np.int64]
-
-MOST_SHOWN = 24  # stamps of a gallery; the page says of how many
-MAPS_OF_A_CLASS = 6
-NO_TRAIN = 'Maps of where it looks need the train extra: pip install "fullfield[train]".'
 
 
 def write_classifier_evaluation(
     out: Path, result: Mapping[str, Any], judged: Judged, classifier: Classifier, path: Path
 ) -> None:
     """
-    Write an evaluation: ``evaluation.json``, ``evaluation.html`` (all in one file), ``evaluation/*.png``.
+    Write an evaluation.
+
+    That is ``evaluation.html`` (all in one file), ``evaluation.json``, ``evaluation/*.png``, and ``evaluation.csv``, a
+    row a stamp: see `classifiers.evaluate.Judged.table`.
 
     Parameters
     ----------
@@ -57,16 +50,21 @@ def write_classifier_evaluation(
     """
     filters = first_filters(path)
     plots = plots_of(result, filters[0] if filters else None, classifier.card.preparation)
+    looked = Looked.of(judged, classifier, path)
     parts = [
         *_heading(result),
         *_scores(result),
         *_thresholds(result),
         *_plots(result, plots),
-        *_galleries(judged, classifier),
+        *surest_mistakes(looked),
+        *least_sure(looked),
         "<h2>What it looks at</h2>",
         *_filters(filters, plots),
-        *_maps(judged, classifier, path),
+        *examples(looked),
     ]
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic(out / TABLE_FILE) as temporary:
+        judged.table(result.get("magnitudes", {}).get("column")).to_csv(temporary, index=False)
     write_page(out, result, document(f"Evaluation of {classifier.card.name}", parts), plots)
 
 
@@ -75,6 +73,7 @@ def _heading(result: Mapping[str, Any]) -> list[str]:
     other = scored["other_labels"]
     left = f" {other} more have labels that are none of its classes and are left out." if other else ""
     lead = "<p><b>" + html.escape(scored["words"] + left) + "</b></p>"
+    labels = ", ".join(f"{label} is {name}" for label, name in scored["labels"].items())
     counts = ", ".join(f"{row['n']} {name}" for name, row in result["per_class"].items())
     return [
         paragraph(result["classifier"]),
@@ -82,8 +81,9 @@ def _heading(result: Mapping[str, Any]) -> list[str]:
         paragraph(
             f"{result['n']} stamps ({counts}), {result['groups']} groups (an object or a patch of sky; where no column "
             "tells, each stamp is its own). In brackets 68 % intervals, told by drawing groups with replacement; in "
-            "grey n."
+            f"grey n. What is said of each stamp is in {TABLE_FILE}." + (f" Of the labels {labels}." if labels else "")
         ),
+        *(f"<p><b>{html.escape(note)}</b></p>" for note in result["notes"]),
     ]
 
 
@@ -150,53 +150,15 @@ def _plots(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[str]:
     parts.append("<h2>By magnitude</h2>")
     told = result.get("magnitudes")
     if told is None:
-        parts.append(paragraph("The table of labels has no column of magnitudes."))
+        parts.append(
+            paragraph("The table of labels has no column of magnitudes by a usual name; --magnitude names one.")
+        )
     else:
-        parts.append(paragraph(f"Column {told['column']}; {told['without']} stamps have none in it."))
+        pale = f" A bin of fewer than {FEW_GROUPS} groups is pale." if "magnitudes" in plots else ""
+        parts.append(paragraph(f"Column {told['column']}; {told['without']} stamps have no magnitude in it.{pale}"))
         if "magnitudes" in plots:
             parts.append(image("magnitudes", plots, "scores by magnitude"))
     return parts
-
-
-def _galleries(judged: Judged, classifier: Classifier) -> list[str]:
-    highest = judged.probabilities.max(axis=1)
-    wrong = np.flatnonzero(~judged.right)
-    mistakes = wrong[np.argsort(-highest[wrong], kind="stable")]
-    unsure = np.argsort(highest, kind="stable")
-    return [
-        "<h2>Its surest mistakes</h2>",
-        _shown_of(len(mistakes), "mistakes, the surest first", "There is no mistake."),
-        _gallery(judged, classifier, mistakes[:MOST_SHOWN]),
-        "<h2>Where it is least sure</h2>",
-        _shown_of(len(unsure), "stamps, the least sure first", "There is no stamp."),
-        _gallery(judged, classifier, unsure[:MOST_SHOWN]),
-    ]
-
-
-def _shown_of(number_of: int, what: str, none: str) -> str:
-    return paragraph(f"{min(number_of, MOST_SHOWN)} of {number_of} {what}." if number_of else none)
-
-
-def _inputs(judged: Judged, classifier: Classifier, chosen: Ints) -> tuple[FloatArray, list[npt.NDArray[Any]]]:
-    """Prepared stamps, of a series its latest, and the stamps themselves."""
-    stamps: list[npt.NDArray[Any]] = []
-    for i in chosen:
-        one = judged.stamps.stamps[int(i)]
-        stamps.append(np.asarray(one.latest(1).stamps[0] if isinstance(one, Series) else one))
-    return classifier.card.preparation(stamps), stamps
-
-
-def _gallery(judged: Judged, classifier: Classifier, chosen: Ints) -> str:
-    if not len(chosen):
-        return ""
-    inputs, stamps = _inputs(judged, classifier, chosen)
-    rows = [stamp_rows(one, classifier.card.preparation, like) for one, like in zip(inputs, stamps, strict=True)]
-    return cards((*block(panels), _caption(judged, int(i))) for panels, i in zip(rows, chosen, strict=True))
-
-
-def _caption(judged: Judged, i: int) -> str:
-    given = judged.classes[int(judged.given[i])]
-    return f"{judged.stamps.names[i]}\nis {judged.stamps.labels[i]}; {given} {judged.probabilities[i].max():.3f}"
 
 
 def _filters(filters: list[FloatArray], plots: Mapping[str, bytes]) -> list[str]:
@@ -208,46 +170,3 @@ def _filters(filters: list[FloatArray], plots: Mapping[str, bytes]) -> list[str]
         paragraph(f"Each by its own largest weight.{several}"),
         image("filters", plots, "filters of the first layer"),
     ]
-
-
-def _maps(judged: Judged, classifier: Classifier, path: Path) -> list[str]:
-    """Grad-CAM of stamps of each class, and of the surest mistakes."""
-    head = "<h3>Which parts of a stamp speak for the class given (Grad-CAM)</h3>"
-    try:
-        from classifiers.attention import attention, check_same, networks_of  # noqa: PLC0415 -- needs the train extra
-    except ImportError:
-        return [head, paragraph(NO_TRAIN)]
-    chosen = _of_maps(judged)
-    inputs, stamps = _inputs(judged, classifier, chosen)
-    try:
-        networks = networks_of(path, classifier.card)
-        check_same(networks, classifier, inputs)
-        heat = attention(networks, classifier.card, inputs, judged.given[chosen])
-    except InputError as error:  # the figures stand without the maps
-        return [head, paragraph(f"Not drawn: {error}.")]
-    prepare = classifier.card.preparation
-    pictures = []
-    for i, one, like, one_heat in zip(chosen, inputs, stamps, heat, strict=True):
-        panels = stamp_rows(one, prepare, like)[0]
-        pictures.append((*block([panels, with_heat(panels, one_heat)]), _caption(judged, int(i))))
-    return [
-        head,
-        paragraph(
-            f"Of each class given at most {MAPS_OF_A_CLASS} right answers, from the surest to the least sure, then as "
-            "many of the surest mistakes; the stamp first, then with the map on it, brightest where most speaks for "
-            "the class. A dark map: nothing speaks for it, it was given for want of another. Selvaraju et al. 2017, on "
-            "the last convolution."
-        ),
-        cards(pictures),
-    ]
-
-
-def _of_maps(judged: Judged) -> Ints:
-    highest = judged.probabilities.max(axis=1)
-    order = np.argsort(-highest, kind="stable")
-    chosen: list[int] = []
-    for k in range(len(judged.classes)):
-        right = order[(judged.right & (judged.given == k))[order]]
-        steps = np.unique(np.linspace(0, len(right) - 1, min(MAPS_OF_A_CLASS, len(right))).round().astype(np.int64))
-        chosen += right[steps].tolist()
-    return np.array([*chosen, *order[~judged.right[order]][:MAPS_OF_A_CLASS]], np.int64)

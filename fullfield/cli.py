@@ -57,7 +57,8 @@ Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="Labelled stamps: a folder or a table of labels with its images, triplets.npz, Avro alerts.",
+        help="Labelled stamps: a folder or a table of labels (or of Galaxy Zoo's votes) with its images, triplets.npz, "
+        "Avro alerts.",
     ),
 ]
 Label = Annotated[str, typer.Option(help="Column of the label.")]
@@ -90,8 +91,19 @@ def run(
     zooms: Zooms = None,
     bands: Annotated[str | None, typer.Option(help="Bands for red, green, blue, as in i,r,g.")] = None,
     classifiers: Annotated[
-        str, typer.Option(help="Cutout classifiers, by name or path, or 'none'.")
-    ] = "real_bogus,star_galaxy",
+        str | None,
+        typer.Option(
+            help="Cutout classifiers, by name or path, or 'none' (default: real_bogus,star_galaxy, and "
+            "real_bogus_difference with a template)."
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="SOURCE of an earlier image to subtract, for what has changed; of several, each is for the field of "
+            "its name."
+        ),
+    ] = None,
     confidence: Annotated[
         float | None, typer.Option(min=0.01, max=1.0, help="Threshold of the catalogue (default: the card's).")
     ] = None,
@@ -113,8 +125,11 @@ def run(
     Example: fullfield run frames/003184-2-0169 --out out
 
     Example: fullfield run sdss:3184-2-169 "NGC 6976" "229.54 +42.76" --out out --workers 4
+
+    Example: fullfield run tonight.fits --template deep.fits --out out
     """
     from fullfield.batch import run as run_batch  # noqa: PLC0415 -- --help answers without loading all this
+    from fullfield.classification import DEFAULT, DIFFERENCE  # noqa: PLC0415 -- as above
     from fullfield.pipeline import Request  # noqa: PLC0415 -- as above
 
     request = Request.of(
@@ -123,7 +138,8 @@ def run(
         zooms=zooms,
         bands=bands,
         confidence=confidence,
-        classifiers=classifiers,
+        classifiers=classifiers or (f"{DEFAULT},{DIFFERENCE}" if template else DEFAULT),
+        template=template,
         pictures=pictures,
         frames=frames,
         keep_frames=keep_frames,
@@ -140,6 +156,8 @@ def run(
         f"{summary.galaxies} galaxies at confidence >= {request.confidence:g}",
         f"{summary.seconds:.1f} s",
     ]
+    if template:
+        parts.insert(2, f"{summary.candidates} candidates of a change")
     if summary.skipped:
         parts.append(f"{summary.skipped} done before")
     if summary.failed:
@@ -328,7 +346,9 @@ def train_classifier(
         str | None, typer.Option(help="Column of what may not be split: an object, a patch of sky.")
     ] = None,
     images: Images = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="How long (default: the task's).")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="How long, of each phase where there are two (default: the task's).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, the weights and what is drawn.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
@@ -338,6 +358,8 @@ def train_classifier(
     Example: fullfield train star_galaxy stamps --out training --group sky
 
     Example: fullfield train my_task.toml labels.csv --images pictures --out training
+
+    Example: fullfield train gz2 training_solutions_rev1.csv --images images_training_rev1 --out training
     """
     with _needing("training", "train"):
         from classifiers.training import train_and_export  # noqa: PLC0415 -- needs the train extra
@@ -346,8 +368,8 @@ def train_classifier(
 
     task = Task.read(str(ctx.info_name))
     if epochs is not None:
-        task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, epochs=epochs))
-    stamps = read_stamps(data, label=label, group=group, images=images)
+        task = dataclasses.replace(task, recipe=task.recipe.lasting(epochs))
+    stamps = read_stamps(data, label=label, group=group, images=images, centre=task.centre)
     weights = train_and_export(task, stamps, out, seed=seed, resume=resume, data=str(data))
     typer.echo(f"trained: {weights}")
 
@@ -474,23 +496,54 @@ def evaluate_classifier(
         typer.Option(help="split.csv of the training, of which part test is scored (default: beside the .onnx)."),
     ] = None,
     recall: Annotated[float, typer.Option(min=0.01, max=1.0, help="Recall that a threshold is chosen for.")] = 0.99,
+    map_: Annotated[
+        str | None, typer.Option("--map", help="Classes of labels that the task does not know, as in S=star,G=galaxy.")
+    ] = None,
+    magnitude: Annotated[
+        str | None, typer.Option(help="Column that scores are binned by (default: the first of the usual magnitudes).")
+    ] = None,
 ) -> None:
     """
     Score a classifier of stamps by the name of its task, or by a task's own .toml, on labelled stamps.
 
     Example: fullfield evaluate star_galaxy stamps --out scored
 
+    Example: fullfield evaluate star_galaxy labels.csv --label type --map S=star,G=galaxy --magnitude psfMag_g
+
     Example: fullfield evaluate my_task.toml labels.csv --images pictures --classifier training/my_task.onnx
+
+    Example: fullfield evaluate gz2 images_test_rev1 --classifier training/gz2.onnx --out predicted
     """
     from classifiers.stampsets import read_stamps  # noqa: PLC0415 -- --help answers without loading it
     from classifiers.tasks import Task  # noqa: PLC0415 -- as above
     from fullfield.classifierevaluation import as_text  # noqa: PLC0415 -- as above
     from fullfield.classifierevaluation import evaluate_classifier as evaluate  # noqa: PLC0415 -- as above
+    from fullfield.classifierlabels import mapped_task, parse_map  # noqa: PLC0415 -- as above
     from fullfield.pages import PAGE_FILE  # noqa: PLC0415 -- as above
 
     task = Task.read(str(ctx.info_name))
-    stamps = read_stamps(data, label=label, group=group, images=images)
-    result = evaluate(task, stamps, classifier=classifier, split_file=split, recall=recall, out=out)
+    if task.of_votes:
+        from fullfield.voteevaluation import as_text as votes_as_text  # noqa: PLC0415 -- as above
+        from fullfield.voteevaluation import evaluate_votes  # noqa: PLC0415 -- as above
+
+        if map_ is not None or magnitude is not None:
+            raise UsageError(f"{task.name} is of votes: leave --map and --magnitude out")
+        voted = evaluate_votes(task, data, classifier=classifier, images=images, group=group, split_file=split, out=out)
+        typer.echo(votes_as_text(voted) + (f"\npage: {out / PAGE_FILE}" if out else ""))
+        return
+    labels = {} if map_ is None else parse_map(map_)
+    mapped_task(task, labels)  # what is wrong with it is told before stamps are read
+    stamps = read_stamps(data, label=label, group=group, images=images, centre=task.centre)
+    result = evaluate(
+        task,
+        stamps,
+        classifier=classifier,
+        split_file=split,
+        recall=recall,
+        labels=labels,
+        magnitude=magnitude,
+        out=out,
+    )
     typer.echo(as_text(result) + (f"\npage: {out / PAGE_FILE}" if out else ""))
 
 

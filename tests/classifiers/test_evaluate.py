@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from classifiers.evaluate import STEPS, Judged, by_magnitude, evaluate, threshold_scores
+from classifiers.evaluate import STEPS, Judged, by_magnitude, evaluate, magnitudes, threshold_scores
 from classifiers.parts import parts_of
-from fieldprep.errors import InputError
+from fieldprep.errors import InputError, UsageError
 
 
 @pytest.fixture
@@ -84,6 +84,49 @@ def test_by_magnitude_every_stamp_counts_once(judged):
     assert (told["column"], told["without"]) == ("magpsf", 7)
     assert sum(row["n"] for row in told["bins"]) == 193
     assert by_magnitude(judged()) is None
+
+
+def test_a_column_of_magnitudes_that_is_named_is_taken_before_the_usual_ones(judged):
+    rows = pd.DataFrame({"magpsf": np.full(200, 15.5), "mine": pd.array([16, None] * 100, "Int64")})
+    assert by_magnitude(judged(rows=rows))["column"] == "magpsf"
+    told = by_magnitude(judged(rows=rows), "mine")
+    assert (told["column"], told["without"]) == ("mine", 100)
+    assert [(row["low"], row["n"]) for row in told["bins"]] == [(16, 100)]
+    assert evaluate(judged(rows=rows), magnitude="mine")["magnitudes"]["column"] == "mine"
+
+
+def test_a_column_of_magnitudes_that_is_none(judged):
+    rows = pd.DataFrame({"kind": ["f"] * 200, "seen": [True] * 200, "empty": np.full(200, np.nan)})
+    with pytest.raises(UsageError, match="no column mine to bin scores by; there is kind, seen, empty"):
+        magnitudes(rows, "mine")
+    with pytest.raises(UsageError, match="column kind to bin scores by is not numeric: f is no magnitude"):
+        magnitudes(rows, "kind")
+    with pytest.raises(UsageError, match="column seen to bin scores by is not numeric"):
+        magnitudes(rows, "seen")
+    assert by_magnitude(judged(rows=rows), "empty") == {"column": "empty", "without": 200, "bins": []}
+    assert magnitudes(rows.assign(r="f"))[0] == "r"  # found by its name, not asked for
+
+
+def test_groups_are_counted_where_scores_are(judged):
+    one = judged(groups=20, rows=pd.DataFrame({"mag": np.repeat([14.5, 15.5], [6, 194])}))
+    told = evaluate(one)
+    assert {name: row["groups"] for name, row in told["per_class"].items()} == {"wide": 10, "narrow": 10}
+    assert 0 < told["threshold"]["groups"] < 20
+    assert [row["groups"] for row in told["magnitudes"]["bins"]] == [6, 20]
+
+
+def test_the_table_has_what_scores_are_made_of(judged):
+    magnitude = np.where(np.arange(200) % 5 == 0, -999, 14 + np.arange(200) % 4)
+    one = judged(networks=3, rows=pd.DataFrame({"mag": magnitude, "other": np.full(200, 20.0)}))
+    table = one.table()
+    assert table.columns.tolist() == ["name", "group", "label", "given", "p_wide", "p_narrow", "spread", "magnitude"]
+    told = evaluate(one)
+    assert (table["label"] == table["given"]).mean() == told["accuracy"]["value"]
+    crossed = pd.crosstab(table["label"], table["given"]).loc[list(one.classes), list(one.classes)]
+    assert crossed.to_numpy().tolist() == told["confusion"]
+    assert table["magnitude"].isna().sum() == told["magnitudes"]["without"] == 40
+    assert one.table("other")["magnitude"].tolist() == [20.0] * 200
+    assert "magnitude" not in judged().table()
 
 
 def test_a_split_says_what_was_seen_most_of(tmp_path):

@@ -41,6 +41,33 @@ def test_the_refined_network_of_negm_adds_dropout_where_the_table_has_it():
     assert kinds == [*("Conv2d", "MaxPool2d", "Dropout") * 3, "Flatten", "Linear", "Dropout", "Linear"]
 
 
+def test_the_convnet_for_galaxy10_is_the_papers_layer_by_layer():
+    network = networks.build("galaxy10", 3, 128, 10).eval()
+    assert networks.parameters(network) == 654_922
+    assert [row for row in shapes(network, 3, 128) if row[0] != "ReLU"] == [
+        ("Conv2d", (32, 62, 62), 2432),
+        ("MaxPool2d", (32, 31, 31), 0),
+        ("Conv2d", (64, 29, 29), 18_496),
+        ("MaxPool2d", (64, 14, 14), 0),
+        ("Conv2d", (128, 12, 12), 73_856),
+        ("MaxPool2d", (128, 6, 6), 0),
+        ("Conv2d", (256, 4, 4), 295_168),
+        ("MaxPool2d", (256, 2, 2), 0),
+        ("Flatten", (1024,), 0),
+        ("Dropout", (1024,), 0),
+        ("Linear", (256,), 262_400),
+        ("Dropout", (256,), 0),
+        ("Linear", (10,), 2570),
+    ]
+    assert [layer.p for layer in network if isinstance(layer, torch.nn.Dropout)] == [0.1, 0.25]
+
+
+def test_the_smooth_or_featured_network_has_three_convolutions_and_one_dense_layer():
+    network = networks.build("smooth_featured", 3, 32, 2).eval()
+    kinds = [row[0] for row in shapes(network, 3, 32)]
+    assert kinds == [*("Conv2d", "ReLU", "MaxPool2d") * 3, "Flatten", "Linear"]
+
+
 def test_the_network_of_kim_and_brunner_is_the_tables_layer_by_layer():
     network = networks.build("kim_brunner", 5, 44, 2).eval()
     rows = [row for row in shapes(network, 5, 44) if row[0] in {"Conv2d", "MaxPool2d", "Linear"}]
@@ -65,6 +92,7 @@ def test_the_network_of_kim_and_brunner_is_the_tables_layer_by_layer():
 @pytest.mark.parametrize("name", [*networks.NETWORKS, "timm:resnet10t"])
 @pytest.mark.parametrize(("inputs", "size", "classes"), [(3, 69, 2), (6, 44, 3), (1, 32, 10)])
 def test_every_network_gives_a_logit_a_class(name, inputs, size, classes):
+    size = max(size, 94 if name == "galaxy10" else 0)  # the least that its four poolings leave a pixel of
     network = networks.build(name, inputs, size, classes).eval()
     assert network(torch.zeros(2, inputs, size, size)).shape == (2, classes)
     assert networks.first_convolution(network).in_channels == inputs
@@ -84,6 +112,41 @@ def test_a_network_that_cannot_be_is_refused(name, size, message):
         networks.build(name, 3, size, 2)
 
 
+def test_the_efficientnet_has_the_papers_tail():
+    network = networks.build("efficientnet_b0", 3, 64, 37).eval()
+    tail = networks.tail_of(network)
+    assert networks.parameters(tail) == 84_389
+    assert networks.parameters(network) == 4_007_548 + 84_389
+    assert [type(layer).__name__ for layer in tail if networks.parameters(layer)] == ["Linear", "Linear"]
+    assert [layer.p for layer in tail if isinstance(layer, torch.nn.Dropout)] == [0.5]
+    assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 37)
+    # stages as published: channels and how far the image is halved; the last is the 1 x 1 convolution before the mean
+    stages = network.features.blocks
+    assert [stage[-1](torch.zeros(1, stage[-1].conv_pw.in_channels, 8, 8)).shape[1] for stage in stages[1:]] == [
+        24, 40, 80, 112, 192, 320,
+    ]  # fmt: skip
+    assert [len(stage) for stage in stages] == [1, 2, 2, 3, 3, 4, 1]
+
+
+def test_the_efficientnet_sees_stamps_as_its_weights_of_imagenet_did():
+    network = networks.build("efficientnet_b0", 3, 32, 37)
+    assert network.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert network.scatter.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
+    one_band = networks.build("efficientnet_b0", 1, 32, 37).eval()
+    assert one_band(torch.zeros(1, 1, 32, 32)).shape == (1, 37)
+
+
+def test_a_network_without_a_tail_has_its_last_layer_for_one():
+    network = networks.build("compact", 3, 32, 5)
+    assert networks.tail_of(network) is network.head[-1]
+
+
+def test_weights_that_cannot_be_fetched_are_told_with_what_to_do(monkeypatch):
+    monkeypatch.setattr("timm.create_model", lambda *_, **__: (_ for _ in ()).throw(OSError("no way\nout")))
+    with pytest.raises(UsageError, match=r"efficientnet_b0: cannot be made \(no way out\); .* pretrained = false"):
+        networks.build("efficientnet_b0", 3, 32, 37, pretrained=True)
+
+
 def test_only_timm_has_trained_ones():
-    with pytest.raises(UsageError, match="only timm"):
+    with pytest.raises(UsageError, match="only EfficientNets and timm"):
         networks.build("compact", 3, 32, 2, pretrained=True)

@@ -69,6 +69,17 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_curve(blobs, task, tmp_
         assert torch.allclose(weights, other[name]), name
 
 
+def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(blobs, task, tmp_path):
+    # steps so wide that the loss goes up and down
+    how = task(epochs=6, rate=0.3, optimiser="sgd", schedule="constant", weight_decay=0.0)
+    last = train_stamps(how, blobs(), blobs(20, seed=1), tmp_path)
+    told = losses(tmp_path)["val_loss"]
+    best = int(np.argmin(told))
+    assert best < 5
+    of_file = {name: torch.load(tmp_path / name, weights_only=False)["epoch"] for name in ("last.ckpt", "best.ckpt")}
+    assert (last.name, of_file) == ("last.ckpt", {"last.ckpt": 5, "best.ckpt": best})
+
+
 def test_validation_stamps_are_seen_as_they_are(blobs, task, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("classifiers.train.augmented", lambda inputs, _: seen.append(len(inputs)) or inputs)

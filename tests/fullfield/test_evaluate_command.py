@@ -15,6 +15,7 @@ from classifiers.stampsets import read_stamps
 from classifiers.tasks import Task
 from classifiers.training import train_and_export
 from fieldprep.cards import sha256
+from fullfield.classifierevaluation import evaluate_classifier
 
 pytestmark = pytest.mark.train
 
@@ -115,6 +116,145 @@ def test_the_part_that_was_kept_for_it_is_scored(evaluated, trained, tmp_path):
     assert {path.stem for path in (tmp_path / "page" / "evaluation").glob("*.png")} == {
         *("confusion", "curves", "reliability", "histograms", "magnitudes", "filters")
     }
+
+
+def relabelled(table, **labels):
+    """Every fifth label swapped, so that there are mistakes, then called otherwise."""
+    swapped = table["label"].map({"w": "n", "n": "w", "?": "?"}).where(table.index % 5 == 0, table["label"])
+    return table.assign(label=swapped.replace(labels))
+
+
+@pytest.fixture(scope="module")
+def mistaken(trained, tmp_path_factory):
+    """Folder of a page of stamps with mistakes, their table of labels, and what is in its JSON and its CSV."""
+    folder = tmp_path_factory.mktemp("mistaken")
+    data = changed_set(
+        trained, folder, lambda table: relabelled(table).assign(mine=table["mag"].where(table["mag"] > 14))
+    )
+    task, path = Task.read(trained / "blob.toml"), alone(trained, folder)
+    evaluate_classifier(task, read_stamps(data), classifier=str(path), magnitude="mine", out=folder / "page")
+    told = json.loads((folder / "page" / "evaluation.json").read_text())
+    return folder / "page", pd.read_csv(data / "labels.csv"), told, pd.read_csv(folder / "page" / "evaluation.csv")
+
+
+def test_the_table_of_stamps_agrees_with_the_scores(mistaken):
+    folder, _, told, rows = mistaken
+    assert rows.columns.tolist() == ["name", "group", "label", "given", "p_wide", "p_narrow", "magnitude"]
+    classes, found = told["classes"], rows[["p_wide", "p_narrow"]].to_numpy()
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert (np.array(classes)[found.argmax(axis=1)] == rows["given"]).all()
+    assert len(rows) == told["n"] == 116
+    assert rows["group"].nunique() == told["groups"]
+    right = rows["label"] == rows["given"]
+    assert right.mean() == pytest.approx(told["accuracy"]["value"])
+    counts = [[int(((rows["label"] == t) & (rows["given"] == g)).sum()) for g in classes] for t in classes]
+    assert counts == told["confusion"]
+    wide = rows["label"] == "wide"
+    assert 2 * ((rows["p_wide"] - wide) ** 2).mean() == pytest.approx(told["brier"]["value"])
+    own, other = rows["p_wide"][wide].to_numpy()[:, None], rows["p_wide"][~wide].to_numpy()
+    assert ((own > other) + (own == other) / 2).mean() == pytest.approx(told["per_class"]["wide"]["auc"])
+    assert told["magnitudes"]["column"] == "mine"
+    assert rows["magnitude"].isna().sum() == told["magnitudes"]["without"] > 0
+    for row in told["magnitudes"]["bins"]:
+        some = np.floor(rows["magnitude"]) == row["low"]
+        assert some.sum() == row["n"]
+        assert right[some].mean() == pytest.approx(row["accuracy"]["value"])
+    assert not list(folder.glob(".*"))  # nothing half-written is left
+
+
+def test_the_table_of_stamps_says_what_the_labels_say(mistaken):
+    _, labels, _, rows = mistaken
+    table = labels.set_index("name").loc[rows["name"]]
+    assert table["label"].map({"w": "wide", "n": "narrow"}).tolist() == rows["label"].tolist()
+    assert table["sky"].tolist() == rows["group"].tolist()
+    np.testing.assert_array_equal(table["mine"], rows["magnitude"])
+
+
+def test_a_mistake_has_the_map_of_its_class_and_of_the_class_given(mistaken):
+    folder, _, _, rows = mistaken
+    wrong = rows[rows["label"] != rows["given"]]
+    highest = wrong[["p_wide", "p_narrow"]].max(axis=1)
+    surest_first = wrong.loc[highest.sort_values(ascending=False, kind="stable").index].iloc[:24]
+    assert len(surest_first) > 0
+    page = (folder / "evaluation.html").read_text()
+    surest = page[page.index("Its surest mistakes") : page.index("Where it is least sure")]
+    figures = surest.split("<figure")[1:]
+    for figure, (_, row) in zip(figures, surest_first.iterrows(), strict=True):
+        assert f"<figcaption>{row['name']}<br>is {row['label']}; {row['given']}" in figure
+        assert figure.count("<img") == 3
+        own, of_given = f"for {row['label']}, its class</div>", f"for {row['given']}, the class given</div>"
+        assert figure.index(own) < figure.index(of_given)
+    assert ", its class" not in page[page.index("Where it is least sure") :]
+
+
+def test_labels_that_the_task_does_not_know_are_given_classes(evaluated, trained, tmp_path):
+    data = changed_set(trained, tmp_path, lambda table: relabelled(table, n="thin"))
+    path = alone(trained, tmp_path)
+    status, out, err = evaluated("--map", "thin=narrow,?=wide", "--magnitude", "mag", data=data, classifier=path)
+    assert status == 0, err
+    told = json.loads((tmp_path / "page" / "evaluation.json").read_text())
+    assert told["n"] == 120
+    labels = pd.read_csv(data / "labels.csv")["label"].value_counts()
+    assert {name: row["n"] for name, row in told["per_class"].items()} == {
+        "wide": labels["w"] + labels["?"],
+        "narrow": labels["thin"],
+    }
+    assert told["scored_on"]["labels"] == {"thin": "narrow", "?": "wide"}
+    assert told["scored_on"]["other_labels"] == 0
+    assert "accuracy by mag: 14-15 " in out
+    assert "Of the labels thin is narrow, ? is wide." in (tmp_path / "page" / "evaluation.html").read_text()
+
+
+def test_a_map_that_makes_no_sense(refused, tmp_path):
+    assert "--map wants each label once with its class" in refused("--map", "thin", status=2)
+    # before anything is read
+    told = refused("--map", "thin=flat", status=2, data=tmp_path / "none")
+    assert "--map thin=flat: the classes of blob are wide, narrow" in told
+    assert "--map thin=narrow: no stamp is labelled thin; the labels are ?, n, w" in refused(
+        "--map", "thin=narrow", status=2
+    )
+    assert "w is a label of wide already, not of narrow" in refused("--map", "w=narrow", status=2)
+
+
+def test_a_column_of_magnitudes_that_makes_no_sense(refused):
+    told = refused("--magnitude", "rmag", status=2)
+    assert "no column rmag to bin scores by; there is name, label, sky, mag" in told
+    assert "column sky to bin scores by is not numeric: patch " in refused("--magnitude", "sky", status=2)
+
+
+def test_few_groups_are_told_of(evaluated, mistaken, trained, tmp_path):
+    assert mistaken[2]["notes"] == []
+    assert "are rough" not in (mistaken[0] / "evaluation.html").read_text()
+    data = changed_set(trained, tmp_path, lambda table: table.assign(sky=table.index // 30))
+    status, out, err = evaluated(data=data, classifier=alone(trained, tmp_path))
+    assert status == 0, err
+    (note,) = json.loads((tmp_path / "page" / "evaluation.json").read_text())["notes"]
+    assert note == (
+        "Intervals told by drawing fewer than 10 groups are rough, and rather too narrow. "
+        "Here: all scores (4 groups), wide (4 groups), narrow (4 groups), the threshold (2 groups)."
+    )
+    assert note in out
+    assert note in (tmp_path / "page" / "evaluation.html").read_text()
+
+
+def test_of_a_series_the_page_says_that_the_latest_epoch_is_shown(cli, trained, tmp_path):
+    def in_epochs(table):
+        rows = table.iloc[8:].reset_index(drop=True)
+        first = rows.index - rows.index % 2
+        return rows.assign(objectId=rows["label"] + (rows.index // 8).astype(str), mjd=59_000.0 + rows.index - first)
+
+    data = changed_set(trained, tmp_path, in_epochs)
+    text = TASK.replace("turned = true", 'network = "series"').replace("gray = true", "gray = true\nepochs = 3")
+    (tmp_path / "blob.toml").write_text(text.replace("epochs = 3\nbatch", "epochs = 1\nbatch"))
+    task = Task.read(tmp_path / "blob.toml")
+    path = train_and_export(task, read_stamps(data), tmp_path / "out")
+    shutil.move(path.with_name("split.csv"), tmp_path)
+    status, _, err = cli("evaluate", tmp_path / "blob.toml", data, "--classifier", path, "--out", tmp_path / "page")
+    assert status == 0, err
+    page = (tmp_path / "page" / "evaluation.html").read_text()
+    assert "Of each object only the latest epoch is shown" in page
+    assert page.count("shown: the latest of 3 epochs that it saw, of 4") == page.count("<figcaption>") > 0
+    assert "Not drawn" in page
 
 
 def test_where_nothing_tells_what_it_was_trained_on_the_page_says_so(evaluated, trained, tmp_path):

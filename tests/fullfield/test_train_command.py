@@ -76,3 +76,25 @@ def test_the_card_is_plain_json(cli, stamps):
     out = stamps / "out"
     cli("train", stamps / "blob.toml", stamps / "set", "--out", out, "--epochs", 1)
     assert json.loads((out / "blob.json").read_text())["training"]["recipe"]["epochs"] == 1
+
+
+def test_galaxy10_as_published_is_trained_and_asked_of_a_field(cli, frame, spots, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    random = np.random.default_rng(0)
+    with h5py.File(tmp_path / "Galaxy10_DECals.h5", "w") as out:  # the published arrays, fewer images
+        out["images"] = random.integers(0, 255, (80, 256, 256, 3), np.uint8)
+        out["ans"] = (np.arange(80) % 10).astype(np.uint8)
+        out["ra"], out["dec"] = np.linspace(0, 359, 80), np.linspace(-10, 80, 80)
+        out["redshift"], out["pxscale"] = np.full(80, 0.1), np.full(80, 0.262)
+    trained = tmp_path / "trained"
+    status, _, err = cli("train", "galaxy10", tmp_path / "Galaxy10_DECals.h5", "--out", trained, "--epochs", 1)
+    assert status == 0, err
+    card = Classifier.load(trained / "galaxy10.onnx").card
+    assert (card.stamps["size"], len(card.classes), card.portrait) == (128, 10, {"arcsec": 33.5})
+    arguments = ("--out", tmp_path / "run", "--detector", spots, "--classifiers", trained / "galaxy10.onnx")
+    status, _, err = cli("run", frame("a"), *arguments)
+    assert status == 0, err
+    table = pd.read_parquet(tmp_path / "run/fields/a/all_detections.parquet")
+    shares = table[[f"galaxy10_p_{name}" for name in card.classes]].to_numpy()
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    assert set(table["galaxy10_class"]) <= set(card.classes)

@@ -1,0 +1,66 @@
+"""What is done to the stamps of a batch in training, each drawn by itself. Needs torch."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from classifiers.tasks import FLIPS, ROTATIONS, TURNS
+
+if TYPE_CHECKING:
+    from classifiers.tasks import Recipe
+
+
+def augmented(inputs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """
+    Stamps of a batch, each turned, mirrored, enlarged, shifted, brightened and noised by itself, as a recipe says.
+
+    Parameters
+    ----------
+    inputs : tensor, shape (N, C, size, size) or (N, E, C, size, size)
+        Prepared stamps; the epochs of a series are turned, mirrored, enlarged and shifted alike.
+    recipe : Recipe
+        What is drawn.
+
+    Returns
+    -------
+    tensor
+        Of the same shape; what a turn or a shift uncovers is 0, the sky.
+    """
+    shape, (n, size) = inputs.shape, (len(inputs), inputs.shape[-1])
+    inputs = inputs.flatten(1, -3)
+    if TURNS in recipe.augment:
+        turns = torch.randint(4, (n,))
+        inputs = torch.stack([torch.rot90(one, int(turn), (1, 2)) for one, turn in zip(inputs, turns, strict=True)])
+    if FLIPS in recipe.augment:
+        mirrored = torch.rand(n) < 0.5
+        inputs = torch.where(mirrored[:, None, None, None].to(inputs.device), inputs.flip(3), inputs)
+    if ROTATIONS in recipe.augment or recipe.zoom:
+        inputs = _rotated(inputs, rotate=ROTATIONS in recipe.augment, zoom=recipe.zoom)
+    most = round(recipe.shift * size)
+    if most:
+        steps = torch.randint(-most, most + 1, (n, 2))
+        padded = nn.functional.pad(inputs, (most,) * 4)
+        corners = (most + steps).tolist()
+        pairs = zip(padded, corners, strict=True)
+        inputs = torch.stack([one[:, y : y + size, x : x + size] for one, (y, x) in pairs])
+    least, largest = recipe.brightness
+    if least < largest or least != 1:
+        factors = least + (largest - least) * torch.rand(n)
+        inputs = inputs * factors[:, None, None, None].to(inputs.device)
+    inputs = inputs.reshape(shape)
+    return inputs + recipe.noise * torch.randn_like(inputs) if recipe.noise else inputs
+
+
+def _rotated(inputs: torch.Tensor, *, rotate: bool, zoom: float) -> torch.Tensor:
+    """Each turned by any angle and enlarged or shrunk about its middle, both at once, so that it is sampled once."""
+    n = len(inputs)
+    angles = 2 * math.pi * torch.rand(n) if rotate else torch.zeros(n)
+    scales = torch.exp(math.log1p(zoom) * (2 * torch.rand(n) - 1)) if zoom else torch.ones(n)
+    cos, sin, none = torch.cos(angles) / scales, torch.sin(angles) / scales, torch.zeros(n)
+    matrices = torch.stack([cos, -sin, none, sin, cos, none], dim=1).reshape(n, 2, 3).to(inputs)
+    grid = nn.functional.affine_grid(matrices, list(inputs.shape), align_corners=False)
+    return nn.functional.grid_sample(inputs, grid, padding_mode="zeros", align_corners=False)

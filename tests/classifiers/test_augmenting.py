@@ -1,0 +1,72 @@
+"""What is drawn anew for each stamp of a batch."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from classifiers.augmenting import augmented  # noqa: E402 -- after what may be missing
+from classifiers.tasks import Recipe  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+
+def blob(side=33, offset=8, n=24):
+    """A round spot to the right of the middle of each stamp."""
+    y, x = torch.meshgrid(torch.arange(side) - side // 2, torch.arange(side) - side // 2, indexing="ij")
+    light = torch.exp(-((x - offset) ** 2 + y**2) / (2 * 2.0**2))
+    return light.expand(n, 1, side, side).clone(), x.float(), y.float()
+
+
+def radii_and_angles(stamps, x, y):
+    light = stamps[:, 0]
+    total = light.sum((1, 2))
+    at_x, at_y = (light * x).sum((1, 2)) / total, (light * y).sum((1, 2)) / total
+    return torch.hypot(at_x, at_y), torch.atan2(at_y, at_x)
+
+
+def test_a_rotation_is_by_any_angle_about_the_middle():
+    torch.manual_seed(0)
+    stamps, x, y = blob()
+    radius, angle = radii_and_angles(augmented(stamps, Recipe(augment=("rotations",))), x, y)
+    assert radius == pytest.approx(8, abs=0.2)
+    quarters = torch.remainder(angle, torch.pi / 2)
+    assert angle.max() > 2
+    assert angle.min() < -2
+    assert ((quarters > 0.2) & (quarters < 1.3)).any()
+
+
+def test_a_zoom_enlarges_and_shrinks_by_at_most_what_is_told():
+    torch.manual_seed(0)
+    stamps, x, y = blob()
+    radius, angle = radii_and_angles(augmented(stamps, Recipe(augment=(), zoom=0.25)), x, y)
+    assert angle == pytest.approx(0, abs=1e-3)
+    assert radius.max() <= 8 * 1.25 + 0.1
+    assert radius.min() >= 8 / 1.25 - 0.1
+    assert radius.max() > 9
+    assert radius.min() < 7
+
+
+def test_brightness_is_a_factor_a_stamp_between_its_ends():
+    torch.manual_seed(0)
+    stamps, _, _ = blob()
+    found = augmented(stamps, Recipe(augment=(), brightness=(0.9, 1.2)))
+    factors = found.sum((1, 2, 3)) / stamps.sum((1, 2, 3))
+    assert torch.allclose(found, stamps * factors[:, None, None, None], atol=1e-6)
+    assert 0.9 <= factors.min() < 0.97
+    assert 1.13 < factors.max() <= 1.2
+
+
+def test_nothing_is_drawn_that_is_not_asked_for():
+    stamps, _, _ = blob()
+    assert torch.equal(augmented(stamps, Recipe(augment=())), stamps)
+    series = stamps.reshape(8, 3, 1, 33, 33)
+    assert augmented(series, Recipe(augment=("rotations", "flips"), zoom=0.1, shift=0.1)).shape == series.shape
+
+
+def test_the_epochs_of_a_series_are_turned_alike():
+    torch.manual_seed(0)
+    stamps, x, y = blob()
+    turned = augmented(stamps.reshape(8, 3, 1, 33, 33), Recipe(augment=("rotations",), zoom=0.2))
+    radius, angle = (found.reshape(8, 3) for found in radii_and_angles(turned.reshape(24, 1, 33, 33), x, y))
+    assert torch.allclose(radius, radius[:, :1].expand(8, 3), atol=1e-4)
+    assert torch.allclose(angle, angle[:, :1].expand(8, 3), atol=1e-4)
