@@ -208,3 +208,29 @@ def scale_of(sky: tuple[Floats, Floats], pixels: tuple[Floats, Floats]) -> float
     apart = np.hypot(*(np.diff(axis[good]) for axis in pixels))
     ratio = coordinates[1:].separation(coordinates[:-1]).arcsec[apart > 0] / apart[apart > 0]
     return float(np.median(ratio)) if len(ratio) else None
+
+
+def nearest_rows(here: SkyCoord, there: SkyCoord, limit_arcsec: float) -> npt.NDArray[np.int64]:
+    """
+    Which row of one table belongs to each object of another, by position.
+
+    Parameters
+    ----------
+    here, there : `~astropy.coordinates.SkyCoord`, shapes (N,) and (M,)
+        The objects, and the rows of the other table.
+    limit_arcsec : float
+        How near a row must be.
+
+    Returns
+    -------
+    1D int64 `~numpy.ndarray`, shape (N,)
+        Row of ``there``, -1 where there is none. A row goes to the nearest object, and of several the nearest stays.
+    """
+    nearest = np.full(len(here), -1)
+    if not len(here) or not len(there):
+        return nearest
+    owner, apart, _ = there.match_to_catalog_sky(here)
+    order = np.argsort(-apart.arcsec, kind="stable")  # the nearest comes last, and stays
+    order = order[apart.arcsec[order] <= limit_arcsec]
+    nearest[owner[order]] = order
+    return nearest

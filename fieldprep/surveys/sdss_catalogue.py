@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from astropy import units as u
 from astropy.coordinates import SkyCoord, UnitSphericalRepresentation
 from astropy.table import Table
 
-from fieldprep.catalogues.places import footprint
+from fieldprep.catalogues.places import footprint, nearest_rows
 from fieldprep.surveys.download import NotThereError, write_whole
 from fieldprep.surveys.sdss_columns import (
     FLAGS,
@@ -158,10 +157,7 @@ def _joined(objects: pd.DataFrame, columns: Sequence[Column], extra: pd.DataFram
     if len(extra):
         there = SkyCoord(extra["vote_ra"].to_numpy(), extra["vote_dec"].to_numpy(), unit="deg")
         here = SkyCoord(objects["ra"].to_numpy(), objects["dec"].to_numpy(), unit="deg")
-        owner, apart, _ = there.match_to_catalog_sky(here)
-        for i in np.argsort(-apart):  # the nearest comes last, and stays
-            if apart[i] <= SAME_ARCSEC * u.arcsec:
-                nearest[owner[i]] = i
+        nearest = nearest_rows(here, there, SAME_ARCSEC)
     found = nearest >= 0
     for column in columns:
         empty = _EMPTY.get(column.dtype, np.nan)

@@ -74,9 +74,29 @@ def vizier_catalogue(
         If the service cannot be had, cuts its answer short, has several tables of that name, or the table
         has not what a catalogue needs.
     """
-    name = f"vizier:{table_id}"
-    table = table_in(_fetch(table_id, centre, reach, timeout), name)
-    return as_catalogue(table, name=name, columns=columns, radius=radius)
+    table = vizier_table(table_id, centre, reach, timeout=timeout)
+    return as_catalogue(table, name=f"vizier:{table_id}", columns=columns, radius=radius)
+
+
+def vizier_table(table_id: str, centre: SkyCoord, reach: Angle, *, timeout: float | None = None) -> Table:
+    """
+    Fetch the rows of a VizieR table that lie in a circle on the sky, columns as VizieR has them.
+
+    Parameters
+    ----------
+    table_id, centre, reach, timeout
+        As of `vizier_catalogue`.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+
+    Raises
+    ------
+    fieldprep.surveys.download.NotThereError, fieldprep.errors.InputError
+        As of `vizier_catalogue`.
+    """
+    return table_in(_fetch(table_id, centre, reach, timeout), f"vizier:{table_id}")
 
 
 def fetch_table(table_id: str, wcs: WCS, shape: tuple[int, int], folder: Path) -> Path:

@@ -45,6 +45,7 @@ FIELDS = {
     "petroR50_r": ("petroR50", "phys.angSize", "double", "arcsec", "", "Radius with 50% of the Petrosian flux in r"),
     "axis_ratio": ("b/a", "phys.angSize;arith.ratio", "double", "", "", "Axis ratio"),
     "theta_deg": ("theta_deg", "", "double", "deg", "", "Angle of the major axis on the frame"),
+    "morphology": ("Morph", "src.morph.type", "short", "", "", "Morphological class"),
     "ignore": ("ignore", "meta.code", "short", "", "", "Artefact, blend or edge"),
 }
 

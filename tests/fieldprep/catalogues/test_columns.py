@@ -6,6 +6,8 @@ from astropy import units as u
 from astropy.coordinates import FK5, SkyCoord
 from astropy.io import fits
 from astropy.table import QTable, Table
+from hypothesis import given
+from hypothesis import strategies as st
 from photutils.segmentation import SegmentationImage, SourceCatalog
 from scipy.integrate import quad
 from scipy.optimize import brentq
@@ -14,6 +16,7 @@ from scipy.special import gammainc, gammaincinv
 from fieldprep.boxes import iou_of_pairs
 from fieldprep.catalogues import as_catalogue, read_catalogue, sources_on_field
 from fieldprep.catalogues.columns import parse_columns
+from fieldprep.catalogues.places import nearest_rows
 from fieldprep.catalogues.radii import FROM_FITTED_HALF, FROM_HALF, FROM_KRON, KRON_APERTURE
 from fieldprep.errors import InputError, UsageError
 from fieldprep.simulation.growth import Growth
@@ -649,3 +652,26 @@ def test_everything_taken_is_noted(real):
     assert note(catalogue, "type") == "type"
     assert note(catalogue, "magnitude") == "modelMag_r"
     assert isinstance(catalogue.rows, pd.DataFrame)
+
+
+offsets = st.lists(st.tuples(st.floats(0, 0.01), st.floats(0, 0.01)), max_size=8)
+
+
+@given(offsets, offsets)
+def test_a_row_of_another_table_goes_to_the_nearest_object_and_the_nearest_row_stays(here, there):
+    one, other = (SkyCoord([10 + x for x, _ in places], [y for _, y in places], unit="deg") for places in (here, there))
+    found = nearest_rows(one, other, 5.0)
+    assert found.shape == (len(here),)
+    if not here or not there:
+        assert (found == -1).all()
+        return
+    apart = one[:, None].separation(other[None]).arcsec
+    owner = apart.argmin(axis=0)
+    for i, row in enumerate(found):
+        near = [apart[i, k] for k in range(len(there)) if owner[k] == i and apart[i, k] <= 5.0]
+        # of objects at one place any may be the nearest
+        if row >= 0:
+            assert apart[i, row] == pytest.approx(apart[:, row].min(), abs=1e-6)
+            assert apart[i, row] <= min([5.0, *near]) + 1e-6
+        elif near:
+            assert min(abs(apart[i] - apart[j]).min() for j in range(len(here)) if j != i) < 1e-6

@@ -70,6 +70,9 @@ def test_a_fault_that_passes_is_got_over_and_the_file_is_whole(server, get, faul
     assert path.read_bytes() == SIGNED
     assert [entry.name for entry in path.parent.iterdir()] == ["a.bin"]
     assert server.asked["/a.bin"] == 2
+    patience = time.monotonic() + 10
+    while not server.served["/a.bin"] and time.monotonic() < patience:  # it counts once the answer has left
+        time.sleep(0.01)
     assert server.served["/a.bin"] == 1
 
 
