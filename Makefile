@@ -16,7 +16,7 @@ demo: $(DEMO)/done
 	@echo "Look at demo-output/fields/sample/detections.png; the catalogue is demo-output/catalogue.parquet."
 
 test: $(FULL)/done
-	$(FULL)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(FULL)/done
 	$(FULL)/bin/ruff check .

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from fieldprep.align import warp
+
 if TYPE_CHECKING:
     from fieldprep.field import FloatImage
     from fieldprep.variants import Picture
 
 Floats = npt.NDArray[np.float64]
 
+_KERNEL = 5  # pixels that Lanczos reaches, and one
 LEAST_COVER = 0.5  # a stamp's pixel has a value where at least so much of its weight lies on data
 
 
@@ -39,7 +42,14 @@ class Cutouts:
 
 
 def cutouts(
-    image: FloatImage | Picture, x: Floats, y: Floats, width_px: Floats, size: int, *, conserve_flux: bool = False
+    image: FloatImage | Picture,
+    x: Floats,
+    y: Floats,
+    width_px: Floats,
+    size: int,
+    *,
+    conserve_flux: bool = False,
+    angles_deg: Floats | None = None,
 ) -> Cutouts:
     """
     Cut squares out of an image and resample them.
@@ -60,6 +70,10 @@ def cutouts(
     conserve_flux : bool
         Multiply by the area of a stamp's pixel, so that the sum over an object stays its flux; else the value per pixel
         of the image is kept, as a picture wants it.
+    angles_deg : 1D float64 `~numpy.ndarray`, shape (N,), optional
+        Degrees that each stamp is turned about its middle, from +x towards +y; the square is cut turned, so its corners
+        show what the image has there. Turned stamps are resampled once more, by Lanczos at the image's own scale, which
+        leaves the noise nearly as sharp as it is.
 
     Returns
     -------
@@ -68,24 +82,57 @@ def cutouts(
     Raises
     ------
     ValueError
-        If a centre or a width is not a finite number, or a width is not positive.
+        If a centre, a width or an angle is not a finite number, or a width is not positive.
     """
+    angles = np.zeros(len(x)) if angles_deg is None else angles_deg
     if not (np.isfinite([x, y, width_px]).all() and (np.asarray(width_px) > 0).all()):
         raise ValueError("centres must be finite and widths positive")
+    if not np.isfinite(angles).all():
+        raise ValueError("angles must be finite")
     channels = image.reshape(*image.shape[:2], -1)
     stamps = np.empty((len(x), size, size, channels.shape[2]), image.dtype)
     covered = np.empty(len(x))
-    for i, (cx, cy, width) in enumerate(zip(x, y, width_px, strict=True)):
-        stamp, cover = _stamp(channels, cx, cy, width, size)
+    for i, (cx, cy, width, angle) in enumerate(zip(x, y, width_px, angles, strict=True)):
+        if angle % 360:
+            patch, middle = _turned(channels, cx, cy, width, size, angle)
+            stamp, cover = _stamp(patch, middle, middle, width, size)
+        else:
+            stamp, cover = _stamp(channels, cx, cy, width, size)
         seen = cover >= LEAST_COVER
         with np.errstate(invalid="ignore", divide="ignore"):
             stamp = stamp / cover[..., None] * ((width / size) ** 2 if conserve_flux else 1)
         if image.dtype == np.uint8:
-            stamps[i] = np.where(seen[..., None], np.rint(np.nan_to_num(stamp)), 0)
+            stamps[i] = np.where(seen[..., None], np.rint(np.nan_to_num(stamp)).clip(0, 255), 0)  # Lanczos overshoots
         else:
             stamps[i] = np.where(seen[..., None], stamp, np.nan)
         covered[i] = seen.mean()
     return Cutouts(stamps, covered)
+
+
+def _turned(
+    image: npt.NDArray[Any], x: float, y: float, width: float, size: int, angle: float
+) -> tuple[npt.NDArray[Any], float]:
+    """Surroundings of a place turned about it, in the image's own scale, NaN off the image; and where the place is."""
+    # pixels of the patch lie on those of a stamp of the same scale, which then averages the noise the least
+    middle = float(np.ceil(width / 2)) + 2 + (0.0 if size % 2 else 0.5)
+    side = int(2 * middle) + 1
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    reach = middle * (abs(cos) + abs(sin)) + _KERNEL
+    rows = slice(*np.clip([int(np.floor(y - reach)), int(np.ceil(y + reach)) + 1], 0, image.shape[0]).tolist())
+    columns = slice(*np.clip([int(np.floor(x - reach)), int(np.ceil(x + reach)) + 1], 0, image.shape[1]).tolist())
+    patch = np.full((side, side, image.shape[2]), np.nan, np.float32)
+    part = image[rows, columns].astype(np.float32)
+    good = np.isfinite(part).all(axis=-1)
+    if good.any():
+        back = np.array([[cos, sin], [-sin, cos]])
+        affine = np.column_stack([back, [x - columns.start, y - rows.start] - back @ [middle, middle]])
+        # what is not there counts as 0 under the kernel: so 0 is to be the sky
+        sky = np.median(part[good], axis=0)
+        part[~good] = np.nan
+        for channel in range(image.shape[2]):
+            turned = warp(part[..., channel] - sky[channel], affine, patch.shape[:2])
+            patch[..., channel] = turned + sky[channel]
+    return patch, middle
 
 
 def _stamp(image: npt.NDArray[Any], x: float, y: float, width: float, size: int) -> tuple[Floats, Floats]:

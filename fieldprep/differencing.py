@@ -229,7 +229,7 @@ def candidates(found: Difference, *, sigma: float = FOUND_SIGMA) -> pd.DataFrame
     return joined.sort_values("signal_to_noise", ascending=False, ignore_index=True)[list(CANDIDATES)]
 
 
-def triplets(found: Difference, x: Floats, y: Floats, size: int = STAMP_PX) -> FloatImage:
+def triplets(found: Difference, x: Floats, y: Floats, size: int = STAMP_PX, *, stars: float = 0.0) -> FloatImage:
     """
     Stamps of candidates, centred on them.
 
@@ -241,6 +241,8 @@ def triplets(found: Difference, x: Floats, y: Floats, size: int = STAMP_PX) -> F
         Where, in pixels of the search image.
     size : int
         Side in pixels.
+    stars : float
+        Half-light radius that a star is brought to in them, in pixels; 0 leaves the image's own pixels.
 
     Returns
     -------
@@ -248,7 +250,17 @@ def triplets(found: Difference, x: Floats, y: Floats, size: int = STAMP_PX) -> F
         Science, template and difference, NaN where there are no data.
     """
     planes = np.stack([found.science, found.template, found.difference], axis=-1)
-    return np.asarray(cutouts(planes, x, y, np.full(len(x), float(size)), size).stamps, np.float32)
+    zoom = half_light_radius(found.psf) / stars if stars else 1.0
+    return np.asarray(cutouts(planes, x, y, np.full(len(x), size * zoom), size).stamps, np.float32)
+
+
+def half_light_radius(psf: Floats) -> float:
+    """Radius in pixels of half of the light of a star, whose image of shape (side, side) is centred."""
+    y, x = np.indices(psf.shape) - len(psf) // 2
+    radius = np.hypot(x, y).ravel()
+    order = np.argsort(radius, kind="stable")
+    light = np.cumsum(psf.ravel()[order])
+    return float(np.interp(0.5, light / light[-1], radius[order]))
 
 
 def _registered(

@@ -133,7 +133,7 @@ def stamps_about(
         chosen = np.flatnonzero(scales == scale)
         scaled = sky if scale == 1 else sky.binned(int(scale))
         there, wide = (centres[chosen] + CORNER) / scale - CORNER, np.maximum(widths[chosen] // scale, 1)
-        for window, inside in _windows(scaled.shape, there, wide):
+        for window, inside in windows_holding(scaled.shape, there, wide):
             image = _channels(scaled.window(window), bands, single=single)
             corner = (window.x0, window.y0)
             out[chosen[inside]] = plain_stamps(image, there[inside] - corner, wide[inside], cut.size)
@@ -179,10 +179,26 @@ def _channels(field: Field, bands: Sequence[str] | None, *, single: bool) -> Flo
     return flux[..., 1:2] if single else flux[..., ::-1]
 
 
-def _windows(
+def windows_holding(
     shape: tuple[int, int], centres: Floats, widths: npt.NDArray[np.int64]
 ) -> list[tuple[Window, npt.NDArray[np.int64]]]:
-    """Windows of a mosaic that hold whole stamps, and which they hold."""
+    """
+    Windows of a mosaic that hold whole stamps.
+
+    Parameters
+    ----------
+    shape : (ny, nx)
+        Shape of the mosaic.
+    centres : 2D float64 `~numpy.ndarray`, shape (N, 2)
+        x and y of the stamps.
+    widths : 1D `~numpy.ndarray`, shape (N,)
+        Their sides in pixels.
+
+    Returns
+    -------
+    list of (Window, 1D int64 `~numpy.ndarray`)
+        Each with which stamps it holds.
+    """
     ny, nx = shape
     cells, cell = np.unique(centres // CELL_PX, axis=0, return_inverse=True)
     found = []

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fullfield.catalogue import COLUMNS, join_catalogues, write_json
+from fullfield.catalogue import join_catalogues, write_json
 from fullfield.ledger import RUN_FILE, Ledger
 from fullfield.pipeline import STAGES, Outcome, Request, run_field
 from fullfield.processes import outcomes
-from fullfield.sources import Source, find_sources
+from fullfield.sources import Source, find_sources, with_templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +35,8 @@ class Summary:
         Fields finished now, finished in an earlier run, failed.
     galaxies : int
         Rows of the joined catalogue.
+    candidates : int
+        Rows of the joined table of candidates, where there is a template.
     seconds : float
         Time of the whole run.
     failures : list of Outcome
@@ -47,6 +49,7 @@ class Summary:
     skipped: int = 0
     failed: int = 0
     galaxies: int = 0
+    candidates: int = 0
     seconds: float = 0.0
     failures: list[Outcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -90,6 +93,8 @@ def run(
     start = time.perf_counter()
     ledger = Ledger(out, request.options())
     sources = find_sources(given, ledger.taken())
+    if request.template:
+        sources = with_templates(sources, request.template)
     missing = [source for source in sources if not ledger.is_done(source)]
     summary = Summary(skipped=len(sources) - len(missing))
     progress(None, len(missing))
@@ -111,12 +116,12 @@ def run(
         summary.failures.sort(key=lambda failure: order[failure.field])
         ledger.write_failures(summary.failures)
         _write_run(ledger, request, given, workers, summary, time.perf_counter() - start)
-    summary.galaxies = join_catalogues(
-        ledger.catalogues(),
-        out / "catalogue.parquet",
-        {"detector_sha256": request.detector_sha256, **_small(request)},
-        columns=(*COLUMNS, *request.class_columns),
-    )
+    meta = {"detector_sha256": request.detector_sha256, **_small(request)}
+    catalogues = ledger.files("catalogue.parquet")
+    summary.galaxies = join_catalogues(catalogues, out / "catalogue.parquet", meta, columns=request.columns)
+    if request.template:
+        parts, path = ledger.files("candidates.parquet"), out / "candidates.parquet"
+        summary.candidates = join_catalogues(parts, path, meta, columns=request.candidate_columns)
     summary.seconds = time.perf_counter() - start
     return summary
 

@@ -236,6 +236,8 @@ def _text_lengths(table: pa.Table) -> dict[str, str]:
 
 
 def _dtype(name: str) -> Any:
-    if name in {"field", "class_name"} or name.endswith("_class"):
+    if name in {"field", "class_name", "band"} or name.endswith("_class"):
         return "U1"
-    return np.int64 if name in {"id", "flags"} else np.float64
+    if name == "unusable":
+        return np.bool_
+    return np.int64 if name in {"id", "flags", "candidate", "detection"} else np.float64

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from classifiers.galaxy_zoo_tree import ANSWERS
 from classifiers.metrics import classification_scores
+from classifiers.votes import LEADING
 from detector.evaluate import ALL, Share, match
 from detector.evaluate.precision import brighter
 from fieldprep.errors import InputError, UsageError
@@ -191,8 +193,11 @@ def _classes(task: str, fields: Sequence[tuple[Table, Sources]]) -> list[str]:
     named = dict.fromkeys(
         name.removeprefix(prefix) for table, _ in fields for name in table.colnames if name.startswith(prefix)
     )
-    given = {text for table, _ in fields for text in _texts(table, f"{task}{_CLASS}") if text}
-    return [*named, *sorted(given - set(named))]
+    if set(named) == set(ANSWERS):  # of votes, the leading answer of the first question is given
+        return list(LEADING)
+    if named:  # what else is said in place of a class is no class
+        return list(named)
+    return sorted({text for table, _ in fields for text in _texts(table, f"{task}{_CLASS}") if text})
 
 
 def _matched(task: str, column: str, classes: Sequence[str], table: Table, truth: Sources) -> _Matched | None:
@@ -205,7 +210,8 @@ def _matched(task: str, column: str, classes: Sequence[str], table: Table, truth
     to = match(_centres(table), truth)
     detection = np.full(len(truth), -1)
     detection[to[to >= 0]] = np.flatnonzero(to >= 0)
-    given = np.append(_texts(table, f"{task}{_CLASS}"), "")[detection]
+    texts = _texts(table, f"{task}{_CLASS}")
+    given = np.append(np.where(np.isin(texts, list(classes)), texts, ""), "")[detection]
     probabilities = pd.DataFrame(
         {
             name: np.append(np.asarray(table[f"{task}_p_{name}"], np.float64), np.nan)[detection]

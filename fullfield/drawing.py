@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from detector.detections import Flag
 from fieldprep.boxes import CORNER
 from fieldprep.errors import OutputError
 from fieldprep.tiles import whole
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # B, G, R, as OpenCV draws
 BOX = (80, 255, 120)
+DOUBTED = (40, 160, 255)  # a box that a classifier calls a star or an artefact
+CHANGED = (255, 120, 255)  # a candidate of a change
 INK = (255, 255, 255)
 SHADOW = (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -34,6 +37,7 @@ LONGEST_SIDE_PX = 4000  # of the picture of a mosaic
 MARGIN_PX = 2  # the line runs outside the box, so that an 8-pixel galaxy is not painted over
 COMPASS_SHARE = 0.03  # length of an arrow, of the shorter side
 LABELLED_SIDE_PX = 14  # smaller boxes carry no number: it would be larger than the galaxy
+CHANGED_PX = 9  # radius of the ring about it
 _BAR_LENGTHS_ARCSEC = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 
 
@@ -60,7 +64,15 @@ def shown_picture(view: FieldView | MosaicView) -> tuple[Picture, int]:
     return picture(small.window(whole(small.shape)), view.variant, bands=view.bands), shrunk
 
 
-def draw_detections(rgb: Picture, catalogue: Table, field: Sky, *, row_0_at_bottom: bool, shrunk: int = 1) -> Picture:
+def draw_detections(
+    rgb: Picture,
+    catalogue: Table,
+    field: Sky,
+    *,
+    row_0_at_bottom: bool,
+    shrunk: int = 1,
+    changed: Table | None = None,
+) -> Picture:
     """
     Picture of a field with its catalogue drawn on it.
 
@@ -69,13 +81,15 @@ def draw_detections(rgb: Picture, catalogue: Table, field: Sky, *, row_0_at_bott
     rgb : 3D uint8 `~numpy.ndarray`, shape (ny, nx, 3)
         The picture, rows in the field's order.
     catalogue : `~astropy.table.Table`
-        Rows to draw, each as a box with its ``id``.
+        Rows to draw, each as a box with its ``id``; another colour where a classifier calls it a star or an artefact.
     field : Field or Mosaic
         For the scale bar (pixel scale) and the compass (WCS); each is left out where it is not known.
     row_0_at_bottom : bool
         Draw as DS9 shows a FITS image; False keeps a picture file's own order.
     shrunk : int
         How many of the field's pixels one of the picture's is wide.
+    changed : `~astropy.table.Table`, optional
+        Candidates of a change, each a ring.
 
     Returns
     -------
@@ -98,9 +112,16 @@ def draw_detections(rgb: Picture, catalogue: Table, field: Sky, *, row_0_at_bott
         x0, y0 = round(low_x + CORNER) - MARGIN_PX, round(low_y + CORNER) - MARGIN_PX
         x1, y1 = round(high_x - CORNER) + MARGIN_PX, round(high_y - CORNER) + MARGIN_PX
         cv2.rectangle(image, (x0 - 1, y0 - 1), (x1 + 1, y1 + 1), SHADOW, 1)
-        cv2.rectangle(image, (x0, y0), (x1, y1), BOX, 1)
+        doubted = "flags" in catalogue.colnames and row["flags"] & (Flag.CALLED_STAR | Flag.CALLED_BOGUS)
+        colour = DOUBTED if doubted else BOX
+        cv2.rectangle(image, (x0, y0), (x1, y1), colour, 1)
         if min(x1 - x0, y1 - y0) >= LABELLED_SIDE_PX + 2 * MARGIN_PX:
-            _text(image, str(row["id"]), (x0, y0 - 4 if y0 > 14 else y1 + 13), 0.4, BOX)
+            _text(image, str(row["id"]), (x0, y0 - 4 if y0 > 14 else y1 + 13), 0.4, colour)
+    for row in () if changed is None else changed:
+        x, y = ((row[axis] + CORNER) / shrunk - CORNER for axis in "xy")
+        at = round(x), round(ny - 1 - y if row_0_at_bottom else y)
+        cv2.circle(image, at, CHANGED_PX, SHADOW, 3, cv2.LINE_AA)
+        cv2.circle(image, at, CHANGED_PX, CHANGED, 1, cv2.LINE_AA)
     return image
 
 

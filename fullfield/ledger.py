@@ -88,9 +88,9 @@ class Ledger:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
         self.rows[outcome.field] = row
 
-    def catalogues(self) -> list[Path]:
-        """Catalogues of the fields that are done, by name of the field."""
-        paths = (self.out / "fields" / name / "catalogue.parquet" for name in sorted(self.rows))
+    def files(self, file: str) -> list[Path]:
+        """One file of each of the fields that are done, such as ``catalogue.parquet``, by name of the field."""
+        paths = (self.out / "fields" / name / file for name in sorted(self.rows))
         return [path for path in paths if path.exists()]
 
     def write_failures(self, failures: Sequence[Outcome]) -> None:
@@ -115,7 +115,7 @@ class Ledger:
 
     def _clear_up(self) -> None:
         """Remove what a run leaves that was killed while it wrote: half files, and a line cut short."""
-        for name in ("catalogue.parquet", FAILURES_FILE, RUN_FILE):
+        for name in ("catalogue.parquet", "candidates.parquet", FAILURES_FILE, RUN_FILE):
             stem, _, ending = name.partition(".")
             for stale in self.out.glob(f".{stem}-*.{ending}"):
                 stale.unlink(missing_ok=True)

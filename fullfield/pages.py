@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RESULT_FILE, PAGE_FILE, PLOTS_FOLDER = "evaluation.json", "evaluation.html", "evaluation"
+TABLE_FILE = "evaluation.csv"  # beside a classifier's
 WORDS = {"macro_f1": "macro F1", "macro_auc": "macro AUC", "brier": "Brier", "f1": "F1", "auc": "AUC"}
+Panel = tuple[bytes, tuple[int, int], str]  # PNG, its width and height on the page, and what is under it
+_GAP_PX = 2  # between panels
 _STYLE = (
     "body { font: 15px sans-serif; max-width: 1480px; margin: 2em auto; padding: 0 1em; color: #222 } "
     "table { border-collapse: collapse; margin: 1em 0; font-size: 13px } td, th { padding: 3px 8px; text-align: right; "
@@ -25,6 +28,7 @@ _STYLE = (
     "img { max-width: 100% } .wide { overflow-x: auto } p { max-width: 60em } "
     ".cards { display: flex; flex-wrap: wrap; gap: 12px } .cards figure { margin: 0; font-size: 12px } "
     ".cards img { image-rendering: pixelated; display: block; max-width: none } "
+    f".cards .row {{ display: flex; gap: {_GAP_PX}px }} .cards .row div {{ color: #666; padding-bottom: 3px }} "
     ".cards figcaption { overflow-wrap: anywhere; padding-top: 2px }"
 )
 
@@ -102,17 +106,25 @@ def source(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def cards(pictures: Iterable[tuple[bytes, tuple[int, int], str]]) -> str:
-    """Pictures side by side: PNG, its width and height on the page, and the text under it."""
-    return (
-        '<div class="cards">\n'
-        + "\n".join(
-            f'<figure style="width: {max(width, 110)}px"><img src="{source(png)}" width="{width}" height="{height}" '
-            f'alt=""><figcaption>{"<br>".join(html.escape(line) for line in text.splitlines())}</figcaption></figure>'
-            for png, (width, height), text in pictures
-        )
-        + "\n</div>"
-    )
+def cards(figures: Iterable[tuple[Sequence[Sequence[Panel]], str]]) -> str:
+    """Figures side by side: of each its rows of panels, and the text under them."""
+    return '<div class="cards">\n' + "\n".join(_figure(rows, text) for rows, text in figures) + "\n</div>"
+
+
+def _figure(rows: Sequence[Sequence[Panel]], text: str) -> str:
+    width = max(sum(panel[1][0] + _GAP_PX for panel in row) - _GAP_PX for row in rows)
+    drawn = "".join(f'<div class="row">{"".join(map(_panel, row))}</div>' for row in rows)
+    return f'<figure style="width: {max(width, 110)}px">{drawn}<figcaption>{_lines(text)}</figcaption></figure>'
+
+
+def _panel(panel: Panel) -> str:
+    png, (width, height), text = panel
+    drawn = f'<img src="{source(png)}" width="{width}" height="{height}" alt="{html.escape(text)}">'
+    return f'<div style="width: {width}px">{drawn}{_lines(text)}</div>'
+
+
+def _lines(text: str) -> str:
+    return "<br>".join(html.escape(line) for line in text.splitlines())
 
 
 def cell(told: Mapping[str, Any]) -> str:

@@ -19,22 +19,28 @@ from fieldprep.resources import weights_path
 from fieldprep.surveys.download import cache_folder
 from fieldprep.variants import VARIANTS
 from fieldprep.views import view_of
-from fullfield.catalogue import catalogue_table, write_parquet
-from fullfield.classification import NONE, add_classes, chosen_cards, class_columns
+from fullfield.candidatedrawing import candidate_sheet
+from fullfield.catalogue import COLUMNS, catalogue_table, write_parquet
+from fullfield.classification import DIFFERENCE, NONE, add_classes, chosen_cards, class_columns, loaded_classifier
 from fullfield.drawing import draw_detections, shown_picture, write_png
 from fullfield.processes import told
+from fullfield.transients import CANDIDATES, IN_CATALOGUE, add_changes, find_changes, likely_real
 from fullfield.truths import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from astropy.table import Table
+
     from fieldprep.mosaic import Sky
     from fieldprep.views import View
+    from fullfield.catalogue import Columns
     from fullfield.sources import Source
+    from fullfield.transients import Changes
 
 ZOOMS = (0.25, 4.0)  # the least and the largest that can be asked for
-STAGES = ("fetch", "read", "picture", "detect", "measure", "classify", "write")
+STAGES = ("fetch", "read", "picture", "detect", "measure", "classify", "subtract", "write")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +66,18 @@ class Request:
         Names or paths of the cutout classifiers, and their checksums.
     class_columns : tuple of (name, unit, description)
         Columns that they fill.
+    template : str, optional
+        SOURCE of what is subtracted, as of `fullfield.sources.with_templates`.
+    change_classifier, change_classifier_sha256 : str, optional
+        Name or path of the classifier of what has changed, and its checksum.
+    change_columns : tuple of (name, unit, description)
+        Columns that it fills.
     pictures : bool
         Whether to write ``detections.png``.
     frames : path, optional
         Where to put the files of a survey; the cache folder if not given.
     keep_frames : bool
-        Whether they stay there.
+        Whether a field's stay there; a template's do.
     """
 
     detector: str
@@ -76,7 +88,11 @@ class Request:
     zooms: tuple[float, ...] = (1.0,)
     classifiers: tuple[str, ...] = ()
     classifiers_sha256: tuple[str, ...] = ()
-    class_columns: tuple[tuple[str, Any, str], ...] = ()
+    class_columns: Columns = ()
+    template: str | None = None
+    change_classifier: str | None = None
+    change_classifier_sha256: str | None = None
+    change_columns: Columns = ()
     pictures: bool = True
     frames: Path | None = None
     keep_frames: bool = True
@@ -91,6 +107,7 @@ class Request:
         bands: str | None = None,
         confidence: float | None = None,
         classifiers: str = NONE,
+        template: str | None = None,
         **rest: Any,
     ) -> Request:
         """
@@ -105,7 +122,10 @@ class Request:
         confidence : float, optional
             Threshold.
         classifiers : str
-            Names or paths of the cutout classifiers joined by commas, or ``none``.
+            Names or paths of the cutout classifiers joined by commas, or ``none``; one for what has changed is asked of
+            candidates.
+        template : str, optional
+            SOURCE of what is subtracted.
         **rest
             As of the class.
 
@@ -128,7 +148,9 @@ class Request:
         chosen = tuple(bands.split(",")) if bands else None
         if chosen is not None and len(chosen) != 3:
             raise UsageError(f"--bands wants three bands, as in i,r,g; got {bands}")
-        cards = chosen_cards(classifiers)
+        cards = chosen_cards(classifiers, template=template is not None)
+        changes = {name: of_card for name, of_card in cards.items() if of_card.task == DIFFERENCE}
+        cards = {name: of_card for name, of_card in cards.items() if name not in changes}
         return cls(
             detector,
             card.sha256,
@@ -139,13 +161,29 @@ class Request:
             tuple(cards),
             tuple(of_card.sha256 for of_card in cards.values()),
             class_columns(list(cards.values())),
+            template,
+            next(iter(changes), None),
+            next((of_card.sha256 for of_card in changes.values()), None),
+            class_columns(list(changes.values())),
             **rest,
         )
+
+    @property
+    def columns(self) -> Columns:
+        """Columns of the catalogue."""
+        changes = (*IN_CATALOGUE, *self.change_columns) if self.template else ()
+        return (*COLUMNS, *self.class_columns, *changes)
+
+    @property
+    def candidate_columns(self) -> Columns:
+        """Columns of the table of candidates."""
+        return (*CANDIDATES, *self.change_columns)
 
     def options(self) -> dict[str, Any]:
         """What the result depends on."""
         options = dataclasses.asdict(self)
-        del options["frames"], options["keep_frames"], options["class_columns"]
+        for name in ("frames", "keep_frames", "class_columns", "change_columns"):
+            del options[name]
         return options
 
 
@@ -239,6 +277,9 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
     with _timed("fetch", outcome):
         folder = frames_folder(source, request.frames or cache_folder())
         source = source.fetched(folder)
+        template = source.template and source.template.fetched(
+            frames_folder(source.template, request.frames or cache_folder())
+        )
     with _timed("read", outcome):
         field_ = source.opened()
     with _timed("picture", outcome):
@@ -256,7 +297,9 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
         table = catalogue_table(field_, detections, _meta(source, request, field_, view))
     with _timed("classify", outcome):
         add_classes(table, field_, request.classifiers, request.bands)
-        catalogue = table[table["confidence"] >= request.confidence]
+    with _timed("subtract", outcome):
+        changes = None if template is None else _changes(field_, template, request, table)
+    catalogue = table[table["confidence"] >= request.confidence]
     with _timed("write", outcome):
         results = out / "fields" / source.name
         try:
@@ -269,13 +312,27 @@ def _run(source: Source, request: Request, out: Path, outcome: Outcome) -> None:
         if request.pictures:
             upwards = not is_picture(source.paths[0])
             rgb, shrunk = shown_picture(view)
-            drawn = draw_detections(rgb, catalogue, field_, row_0_at_bottom=upwards, shrunk=shrunk)
+            real = None if changes is None else likely_real(changes)
+            drawn = draw_detections(rgb, catalogue, field_, row_0_at_bottom=upwards, shrunk=shrunk, changed=real)
             write_png(results / "detections.png", drawn)
+        if changes is not None:
+            write_parquet(results / "candidates.parquet", changes.table)
+            if request.pictures:
+                write_png(results / "candidates.png", candidate_sheet(changes))
         write_parquet(results / "catalogue.parquet", catalogue)
     if source.remote is not None and not request.keep_frames:
         shutil.rmtree(folder, ignore_errors=True)
-    outcome.galaxies, outcome.detections, outcome.notes = len(catalogue), len(table), field_.notes
+    outcome.galaxies, outcome.detections = len(catalogue), len(table)
+    outcome.notes = [*field_.notes, *(changes.notes if changes is not None else [])]
     outcome.stage = ""
+
+
+def _changes(sky: Sky, template: Source, request: Request, table: Table) -> Changes:
+    """What has changed since the template; what is in a detection is told in its row too."""
+    name = request.change_classifier
+    changes = find_changes(sky, template.opened(), table, name, request.bands)
+    add_changes(table, changes, None if name is None else loaded_classifier(name).card)
+    return changes
 
 
 def frames_folder(source: Source, root: Path) -> Path:
@@ -292,6 +349,9 @@ def _meta(source: Source, request: Request, field_: Sky, view: View) -> dict[str
     ny, nx = field_.shape
     calibration = loaded_detector(request.detector).card.calibration_of(display=view.display)
     header = {} if field_.wcs is None else dict(field_.wcs.to_header(relax=True))
+    asked = dict(zip(request.classifiers, request.classifiers_sha256, strict=True))
+    if request.change_classifier and request.change_classifier_sha256:
+        asked[request.change_classifier] = request.change_classifier_sha256
     return {
         "source": source.key,
         "survey": field_.survey,
@@ -304,7 +364,8 @@ def _meta(source: Source, request: Request, field_: Sky, view: View) -> dict[str
         "detector": request.detector,
         "detector_sha256": request.detector_sha256,
         "calibration": None if calibration is None else calibration.as_card(),
-        "classifiers": dict(zip(request.classifiers, request.classifiers_sha256, strict=True)),
+        "classifiers": asked,
+        "template": None if source.template is None else source.template.key,
         "variant": ",".join(request.variants),
         "zooms": list(request.zooms),
         "confidence": request.confidence,

@@ -57,6 +57,8 @@ class Source:
         What fetches the field's files, if they are a survey's.
     notes : tuple of str
         What a reader of its catalogue must know of the choice of its files, one line each.
+    template : Source, optional
+        What is subtracted from it.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Source:
     error: str = ""
     remote: Remote | None = None
     notes: tuple[str, ...] = ()
+    template: Source | None = None
 
     @property
     def key(self) -> str:
@@ -170,6 +173,43 @@ def find_sources(given: Sequence[str], taken: Mapping[str, str] | None = None) -
         raise UsageError("no SOURCE given")
     once = {source.key: source for source in _joined_frames(found)}
     return _unique_names(once.values(), taken or {})
+
+
+def with_templates(sources: Sequence[Source], text: str) -> list[Source]:
+    """
+    Sources with what is to be subtracted from each.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        The fields.
+    text : str
+        SOURCE of the template: that of one field is for all; of several, such as a folder of folders or a list with a
+        column ``name``, each is for the field of its name.
+
+    Returns
+    -------
+    list of Source
+        A field without a template of its name has that as its error.
+
+    Raises
+    ------
+    fieldprep.errors.UsageError
+        If ``text`` makes no sense as a SOURCE, or a single template cannot be one.
+    """
+    found = find_sources([text])
+    if len(found) == 1:
+        missing = [path for path in found[0].paths if not split_extension(str(path))[0].exists()]
+        if found[0].error or missing:
+            raise UsageError(f"--template {found[0].error or f'{missing[0]}: no such file'}")
+        return [replace(source, template=found[0]) for source in sources]
+    named = {template.name: template for template in found}
+    return [
+        replace(source, template=named[source.name])
+        if source.name in named
+        else replace(source, error=source.error or f"{text}: none of its {len(found)} templates is named {source.name}")
+        for source in sources
+    ]
 
 
 def _looked_up(found: Sequence[Source | _OnTheSky]) -> list[Source]:

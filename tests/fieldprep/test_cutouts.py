@@ -116,3 +116,67 @@ def test_no_objects_give_no_stamps():
 def test_a_place_that_is_none_is_refused(x, width):
     with pytest.raises(ValueError, match="centres must be finite and widths positive"):
         one(np.zeros(SHAPE, np.float32), x, 50.0, width, 16)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(60, 100), st.floats(50, 70), st.floats(40, 60), st.integers(20, 80), st.floats(-400, 400))
+def test_a_turned_stamp_shows_the_object_in_the_middle_and_its_neighbour_turned(x, y, width, size, angle):
+    image = star(x, y, sigma=2.0) + star(x + 9, y - 2, sigma=2.0, flux=500.0)
+    cut = cutouts(
+        image, *(np.array([v]) for v in (x, y, width)), size, conserve_flux=True, angles_deg=np.array([angle])
+    )
+    stamp = cut.stamps[0, ..., 0].astype(np.float64)
+    cos, sin, scale = np.cos(np.radians(angle)), np.sin(np.radians(angle)), size / width
+    # a third of the light is the neighbour's
+    expected = (size - 1) / 2 + np.array([9 * cos + 2 * sin, 9 * sin - 2 * cos]) * scale / 3
+    assert stamp.sum() == pytest.approx(1500, rel=0.01)
+    assert centroid(stamp) == pytest.approx(tuple(expected), abs=0.1 * max(scale, 1))
+    assert cut.covered.tolist() == [1]
+
+
+def test_a_quarter_turn_is_the_stamp_with_its_axes_changed():
+    image = star(80.3, 60.7) + star(70, 55, flux=300.0)
+    straight = one(image, 80.3, 60.7, 40.0, 40).stamps[0, ..., 0]
+    for turns in (1, 2, 3):
+        turned = one(image, 80.3, 60.7, 40.0, 40, angles_deg=np.array([90.0 * turns])).stamps[0, ..., 0]
+        assert np.abs(turned - np.rot90(straight, -turns)).max() < 0.02 * image.max()
+    for angle in (0.0, 360.0, -720.0):
+        assert np.array_equal(
+            one(image, 80.3, 60.7, 40.0, 40, angles_deg=np.array([angle])).stamps[0, ..., 0], straight
+        )
+
+
+def test_a_turned_stamp_is_cut_turned_so_no_corner_is_empty():
+    plane = (3 + 0.5 * COLUMN - 0.25 * ROW).astype(np.float32)
+    cut = one(plane, 80.0, 60.0, 60.0, 60, angles_deg=np.array([30.0]))
+    u, v = np.meshgrid(np.arange(60) - 29.5, np.arange(60) - 29.5)
+    cos, sin = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    expected = 3 + 0.5 * (80 + cos * u + sin * v) - 0.25 * (60 - sin * u + cos * v)
+    np.testing.assert_allclose(cut.stamps[0, ..., 0], expected, atol=0.05)
+
+
+def test_a_turned_stamp_has_nothing_where_the_image_has_nothing():
+    image = np.full((*SHAPE, 2), 40.0, np.float32)
+    image[60:64, 90:94, 1] = np.nan
+    cut = one(image, 80.0, 60.0, 40.0, 40, angles_deg=np.array([45.0]))
+    gone = np.isnan(cut.stamps[0])
+    assert np.array_equal(gone[..., 0], gone[..., 1])
+    # the gap's middle is 11.5, 1.5 from the stamp's: turned by 45 degrees 7.07, 9.19
+    assert np.argwhere(gone[..., 0]).mean(axis=0) == pytest.approx((19.5 + 9.19, 19.5 + 7.07), abs=0.6)
+    assert 16 <= gone[..., 0].sum() < 50
+    assert cut.stamps[0][~gone] == pytest.approx(40, abs=1e-3)
+    off = one(image, 500.0, 60.0, 40.0, 40, angles_deg=np.array([45.0]))
+    assert off.covered.tolist() == [0]
+
+
+def test_a_turned_picture_stays_one():
+    picture = np.where(np.hypot(COLUMN - 80, ROW - 60) < 8, 255, 3).astype(np.uint8)
+    stamp = one(picture, 80.0, 60.0, 40.0, 40, angles_deg=np.array([33.0])).stamps[0, ..., 0]
+    assert stamp.dtype == np.uint8
+    assert stamp[17:23, 17:23].min() > 240
+    assert stamp[:4].max() < 8
+
+
+def test_an_angle_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="angles must be finite"):
+        one(np.zeros(SHAPE, np.float32), 50.0, 50.0, 10.0, 16, angles_deg=np.array([np.nan]))

@@ -99,6 +99,27 @@ def test_triplets_are_centred_and_in_order(taken, sky):
         assert abs(column - 11) <= 1
 
 
+def test_stars_of_triplets_are_brought_to_a_size(taken, sky):
+    found = differencing.subtract(taken([*sky, *TRANSIENTS], seed=1), taken(sky, seed=2, name="template"))
+    x, y = (np.array(values) for values in zip(*(row[:2] for row in TRANSIENTS), strict=True))
+    radius = differencing.half_light_radius(found.psf)
+    assert 1.5 < radius < 2.5
+    sizes = {}
+    for stars in (radius, radius / 2):
+        change = differencing.triplets(found, x, y, stars=stars)[..., 2]
+        plain = differencing.triplets(found, x, y)[..., 2]
+        if stars == radius:
+            np.testing.assert_allclose(change, plain, atol=1e-4)
+        sizes[stars] = (change > change.max(axis=(1, 2), keepdims=True) / 2).sum(axis=(1, 2))
+    assert (sizes[radius / 2] * 2 < sizes[radius]).all()
+
+
+def test_half_of_the_light_of_a_gaussian_is_within_its_half_light_radius():
+    y, x = np.mgrid[-30:31, -30:31]
+    psf = np.exp(-(x**2 + y**2) / (2 * 4.0**2))
+    assert differencing.half_light_radius(psf / psf.sum()) == pytest.approx(1.1774 * 4, abs=0.2)
+
+
 def test_pixels_without_data_are_left_out(taken, sky):
     new = taken([*sky, *TRANSIENTS], seed=1)
     new.bands["r"][:, :40] = np.nan

@@ -118,7 +118,7 @@ def wait_for():
     """Wait until a condition holds."""
 
     def wait(condition, process=None):
-        for _ in range(6000):
+        for _ in range(24_000):  # two minutes: a busy machine takes one to start two processes
             if condition():
                 return
             assert process is None or process.poll() is None, process.communicate()
@@ -135,7 +135,7 @@ def make_classifier(tmp_path):
 
     from classifiers.cards import Card  # noqa: PLC0415 -- as above
 
-    def make(task, classes, *, channels=3, gray=True, sides=1.5, size=8):
+    def make(task, classes, *, channels=3, gray=True, sides=1.5, size=8, **more):
         nodes = [
             helper.make_node("ReduceMean", ["stamps"], ["mean"], axes=[1, 2, 3], keepdims=0),
             helper.make_node("Sub", ["mean", "half"], ["over"]),
@@ -153,7 +153,7 @@ def make_classifier(tmp_path):
         path = tmp_path / f"{task}.onnx"
         save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
         prepared = {"size": size, "channels": channels, "gray": gray, "scaling": ["unit"]}
-        Card(task, task, "mean", tuple(classes), prepared, sha256(path), sides).write(path.with_suffix(".json"))
+        Card(task, task, "mean", tuple(classes), prepared, sha256(path), sides, **more).write(path.with_suffix(".json"))
         return str(path)
 
     return make

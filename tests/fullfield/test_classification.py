@@ -84,7 +84,7 @@ def test_a_single_band_is_repeated_for_a_classifier_of_three(frame, spots, make_
 
 
 def test_what_is_not_for_detections_or_not_there_is_refused(spots, make_classifier, cli, frame, tmp_path):
-    triplets = make_classifier("real_bogus_difference", ("real", "bogus"), sides=None)
+    triplets = make_classifier("comet", ("comet", "star"), sides=None)
     with pytest.raises(UsageError, match="its stamps are not those of a detection"):
         asked(spots, triplets)
     weights = make_classifier("real_bogus", ("real", "bogus"))
@@ -96,3 +96,27 @@ def test_what_is_not_for_detections_or_not_there_is_refused(spots, make_classifi
     assert status == 1
     assert error.startswith("fullfield: nosuch")
     assert error.count("\n") == 1
+
+
+def test_a_classifier_of_pictures_sees_portraits_and_says_what_is_too_small_or_unsure(
+    make_fits, small_image, spots, make_classifier, tmp_path, objects
+):
+    # a picture's mean over a half of white is "bright"
+    weights = make_classifier(
+        "morphology", ("bright", "dark"), sides=None, size=32, portrait={"sides": 0.4, "least": 8.0}, unsure=0.99
+    )
+    image = np.stack([small_image(seed) for seed in range(3)])
+    path = str(make_fits("a.fits", [(plane, {"BAND": band}) for plane, band in zip(image, "gri", strict=True)]))
+    assert run_field(find_sources([path])[0], asked(spots, weights), tmp_path / "out").error == ""
+    table = read_parquet(tmp_path / "out/fields/a/all_detections.parquet")
+    sides = np.maximum(table["x_max"] - table["x_min"], table["y_max"] - table["y_min"])
+    given, p = np.asarray(table["morphology_class"]), np.asarray(table["morphology_p_bright"])
+    assert (given == "too_small").tolist() == (sides < 8).tolist()
+    assert np.isnan(p[sides < 8]).all()
+    told = sides >= 8
+    assert told.any()
+    assert np.isfinite(p[told]).all()
+    surest = np.maximum(p, 1 - p)[told]
+    expected = np.where(surest < 0.99, "uncertain", np.where(p[told] > 0.5, "bright", "dark"))
+    assert given[told].tolist() == expected.tolist()
+    assert "too_small" in table["morphology_class"].description

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from detector.detections import Flag
 from fieldprep import Field
-from fullfield.drawing import BOX, COMPASS_SHARE, INK, draw_detections, write_png
+from fullfield.drawing import BOX, CHANGED, COMPASS_SHARE, DOUBTED, INK, draw_detections, write_png
 
 SHAPE = (240, 320)
 
@@ -154,3 +155,16 @@ def test_boxes_on_a_picture_averaged_down_are_where_the_objects_are():
 def test_the_scale_bar_of_a_picture_averaged_down_is_of_its_own_pixels():
     shrunk = draw_detections(black(), rows(), field_of(scale=0.1), row_0_at_bottom=False, shrunk=4)
     assert np.array_equal(shrunk, draw_detections(black(), rows(), field_of(scale=0.4), row_0_at_bottom=False))
+
+
+def test_what_a_classifier_doubts_has_another_colour_and_what_has_changed_a_ring():
+    table = rows((20, 20, 40, 40), (60, 60, 80, 80), (100, 100, 120, 120))
+    table["flags"] = [0, int(Flag.CALLED_STAR), int(Flag.CALLED_BOGUS | Flag.NO_CENTROID)]
+    changed = Table({"x": [200.0], "y": [50.0]})
+    drawn = draw_detections(black(), table, field_of(), row_0_at_bottom=True, changed=changed)[::-1]
+    for colour, (low, high) in ((BOX, (18, 41)), (DOUBTED, (58, 121))):
+        at_y, at_x = np.nonzero((drawn == colour).all(axis=-1))
+        assert low <= at_x.min() <= at_x.max() <= high + 2
+        assert low - 20 <= at_y.min() <= at_y.max() <= high + 20
+    at_y, at_x = np.nonzero((drawn == CHANGED).all(axis=-1))
+    np.testing.assert_allclose(np.hypot(at_x - 200, at_y - 50), 9, atol=1)

@@ -6,6 +6,7 @@ from astropy.io import fits
 from fieldprep import Field
 from fieldprep.errors import UsageError
 from fieldprep.fitsfile import read_planes
+from fieldprep.simulation import stray_charge
 from fieldprep.simulation.artefacts import BITS
 
 pytest.importorskip("galsim")
@@ -158,7 +159,7 @@ def test_sizes_are_drawn_from_the_range(real):
 
 
 def test_artefacts_of_the_exposure_can_be_added(real, tmp_path, monkeypatch):
-    monkeypatch.setattr("fieldprep.simulation.stray_charge.COSMIC_RAYS", 300.0)
+    monkeypatch.setattr(stray_charge, "COSMIC_RAYS", 300.0)
     wanted = Injection(galaxies=3, artefacts=("cosmic_ray", "trail"))
     injection.write_injected(tmp_path / "out", real, seed=4, injection=wanted)
     rows = pd.read_csv(tmp_path / "out" / "artefacts.csv")
