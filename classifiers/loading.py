@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Sampler
 
 from classifiers.pictures import Pictures
 from classifiers.series import network_inputs
-from classifiers.tasks import COUNTS
+from classifiers.tasks import COUNTS, EITHER
 from classifiers.votes import counts_of, fractions_of
 from fieldprep.cores import cores
 
@@ -63,9 +63,15 @@ class PreparedStamps(Dataset[Item]):
 
 
 def _targets(stamps: StampSet, task: Task) -> torch.Tensor:
-    """What the network should say: numbers of classes, shape (N,), or fractions or counts of votes, shape (N, 37)."""
+    """
+    What the network should say.
+
+    Numbers of classes, shape (N,); where a label is several, which classes it may be, shape (N, K); of votes their
+    fractions or counts, shape (N, 37).
+    """
     if not task.of_votes:
-        return torch.from_numpy(task.numbers_of(stamps.labels))
+        several = any(EITHER in label for label in stamps.labels)
+        return torch.from_numpy(task.either_of(stamps.labels) if several else task.numbers_of(stamps.labels))
     votes = counts_of(stamps.rows) if task.recipe.loss == COUNTS else fractions_of(stamps.rows)
     return torch.from_numpy(votes).to(torch.float32)
 

@@ -28,6 +28,7 @@ from classifiers.galaxy10 import ENDINGS as GALAXY10
 from classifiers.galaxy10 import read_galaxy10
 from classifiers.pictures import Pictures
 from classifiers.series import Series, objects_of, times_of
+from classifiers.tasks import EITHER
 from classifiers.votes import fractions_of, has_votes, leading
 from fieldprep.catalogues import read_table
 from fieldprep.errors import InputError, UsageError, one_line
@@ -98,7 +99,7 @@ class StampSet:
             self.rows.iloc[index].reset_index(drop=True),
         )
 
-    def of_task(self, task: Task) -> StampSet:
+    def of_task(self, task: Task, *, either: bool = False) -> StampSet:
         """
         Stamps whose label is one of a task's, under the names of its classes; in series, where it takes several epochs.
 
@@ -108,6 +109,8 @@ class StampSet:
         ----------
         task : Task
             The task.
+        either : bool
+            Those too whose label is several classes, under these joined by ``|``: to train on.
 
         Returns
         -------
@@ -121,9 +124,9 @@ class StampSet:
         if task.of_votes:
             return replace(self, labels=leading(fractions_of(self.rows)))
         given = [task.class_of(str(label)) for label in self.labels]
-        kept = np.array([name is not None for name in given], np.bool_)
-        there = sorted({name for name in given if name is not None})
-        if len(there) < 2:
+        sure = np.array([name is not None and EITHER not in name for name in given], np.bool_)
+        kept = np.array([name is not None for name in given], np.bool_) if either else sure
+        if len({name for name, of_one in zip(given, sure, strict=True) if of_one}) < 2:
             have = ", ".join(sorted(set(map(str, self.labels)))[:5]) or "none"
             raise InputError(
                 f"labels of fewer than two classes of {task.name} ({', '.join(task.classes)}): "

@@ -29,7 +29,9 @@ LOSSES = ("cross_entropy", "binary", *OF_VOTES)
 TURNS, ROTATIONS, FLIPS = "turns", "rotations", "flips"
 AUGMENTATIONS = (TURNS, ROTATIONS, FLIPS)
 ACTIVATIONS = {"cross_entropy": "softmax", "binary": "sigmoid", FRACTIONS: "fractions", COUNTS: "concentrations"}
+PRECISIONS = ("32-true", "bf16-mixed")
 SERIES = "series"  # the network of several epochs
+EITHER = "|"  # between classes one of which a label is
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,19 @@ class Recipe:
     frozen_epochs : int
         Epochs before these in which only the last layers are trained, and all that is before them stays as it is, the
         statistics of its batch normalisations too; rate, schedule and patience then begin anew from the best of them.
+    precision : {'32-true', 'bf16-mixed'}
+        Lightning's name of what it is computed in; bfloat16 takes half the time where a processor multiplies it.
+    average : float
+        How much of itself a running mean of the weights keeps at each step, which is then what is validated and
+        exported; 0: the weights themselves.
     patience : int
         Epochs without a lower validation loss after which it ends; 0 never.
     loss : {'cross_entropy', 'binary', 'votes', 'vote_counts'}
         Of a softmax over the classes; of a sigmoid a class; the mean squared error of a sigmoid an answer against
         Galaxy Zoo's vote fractions; or the likelihood of its counts of votes (see `classifiers.votelosses`).
-    balance : bool
-        Whether each class weighs as much as the others, however many stamps it has.
+    balance : float
+        1: each class weighs as much as the others, however many stamps it has; 0: each stamp; between them, stamps weigh
+        the number of their class to the power of minus this.
     shuffle : bool
         Whether the stamps come in another order each epoch, or in that of their table.
     augment : tuple of {'turns', 'rotations', 'flips'}
@@ -86,9 +94,11 @@ class Recipe:
     epochs: int = 40
     frozen_epochs: int = 0
     batch: int = 64
+    precision: str = "32-true"
+    average: float = 0.0
     patience: int = 0
     loss: str = "cross_entropy"
-    balance: bool = True
+    balance: float = 1.0
     shuffle: bool = True
     augment: tuple[str, ...] = (TURNS, FLIPS)
     shift: float = 0.0
@@ -99,7 +109,12 @@ class Recipe:
     shares: tuple[float, ...] = SHARES
 
     def __post_init__(self) -> None:
-        for name, allowed in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("loss", LOSSES)):
+        for name, allowed in (
+            ("optimiser", OPTIMISERS),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+            ("loss", LOSSES),
+        ):
             _one_of(name, (getattr(self, name),), allowed)
         _one_of("augment", self.augment, AUGMENTATIONS)
         for name in ("rate", "epochs", "batch"):
@@ -108,13 +123,17 @@ class Recipe:
         for name in ("weight_decay", "frozen_epochs", "patience", "shift", "zoom", "noise", "smoothing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be under 0, got {getattr(self, name)!r}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must be from 0 to under 1, got {self.average!r}")
         if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] < float("inf"):
             raise ValueError(f"brightness must be two factors over 0, the lesser first, got {self.brightness!r}")
         needed = self.shares[:-1] if self.of_votes and len(self.shares) and self.shares[-1] == 0 else self.shares
         if len(self.shares) != len(SHARES) or not all(0 < share < float("inf") for share in needed):
             raise ValueError(f"shares must be {len(SHARES)} numbers over 0, got {self.shares!r}")
+        if not 0 <= self.balance <= 1:
+            raise ValueError(f"balance must be from 0 to 1, got {self.balance!r}")
         if self.of_votes and (self.balance or self.smoothing):
-            raise ValueError("balance must be false and smoothing 0 for votes: they are of classes")
+            raise ValueError("balance must be 0 and smoothing 0 for votes: they are of classes")
 
     @property
     def of_votes(self) -> bool:
@@ -149,7 +168,9 @@ class Task:
     recipe : Recipe
         How it is trained.
     labels : mapping of str to str
-        Class by the label that files have; labels that are not named are left out. By default labels are classes.
+        Class by the label that files have, or the classes one of which it is, joined by ``|``: such stamps are trained
+        on, by the sum of these classes' probabilities, and never scored. Labels that are not named are left out. By
+        default labels are classes.
     sides : float, optional
         Width of a stamp about a detection of a field, as of `fieldprep.stamps.Cut`; None: it is not for detections.
     stars : float
@@ -189,7 +210,9 @@ class Task:
             raise ValueError(f"name must be letters, digits and _, got {self.name!r}")
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must be two or more names, each once, got {self.classes!r}")
-        _one_of("labels", self.labels.values(), self.classes)
+        _one_of("labels", [name for names in self.labels.values() for name in names.split(EITHER)], self.classes)
+        if self.recipe.loss != "cross_entropy" and any(EITHER in names for names in self.labels.values()):
+            raise ValueError(f"labels of several classes need the loss cross_entropy, not {self.recipe.loss}")
         if not 0 < self.centre <= 1:
             raise ValueError(f"centre must be over 0 and at most 1, got {self.centre!r}")
         if self.portrait is not None:
@@ -208,7 +231,7 @@ class Task:
             raise ValueError(f"network must be {SERIES} for several epochs, and for them only, got {self.network!r}")
 
     def class_of(self, label: str) -> str | None:
-        """Class of a label as files have it, None where it is left out."""
+        """Class of a label as files have it, or classes joined by ``|``; None where it is left out."""
         return self.labels.get(label) if self.labels else (label if label in self.classes else None)
 
     def with_labels(self, more: Mapping[str, str]) -> Task:
@@ -239,6 +262,10 @@ class Task:
         """Numbers of the classes of stamps, shape (N,)."""
         number = {name: i for i, name in enumerate(self.classes)}
         return np.array([number[str(label)] for label in labels], np.int64)
+
+    def either_of(self, labels: Iterable[str]) -> npt.NDArray[np.bool_]:
+        """Which classes each stamp may be of, by labels that may be several classes, shape (N, K)."""
+        return np.array([[name in label.split(EITHER) for name in self.classes] for label in map(str, labels)], np.bool_)
 
     @property
     def cut(self) -> Cut:

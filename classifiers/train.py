@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
@@ -139,6 +145,8 @@ class StampClassifier(lightning.LightningModule):
 
     def _of_classes(self, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         recipe = self.task.recipe
+        if classes.ndim == 2:
+            return of_several(logits, classes, self.weights, recipe.smoothing)
         if recipe.loss == "cross_entropy":
             return nn.functional.cross_entropy(logits, classes, self.weights, label_smoothing=recipe.smoothing)
         one_hot = nn.functional.one_hot(classes, logits.shape[1]).to(logits.dtype)
@@ -158,6 +166,35 @@ class StampClassifier(lightning.LightningModule):
         epochs = recipe.frozen_epochs if self.frozen else recipe.epochs
         schedule = CosineAnnealingLR(optimiser, epochs)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+
+def of_several(
+    logits: torch.Tensor, may_be: torch.Tensor, weights: torch.Tensor, smoothing: float = 0.0
+) -> torch.Tensor:
+    """
+    Cross-entropy of the sum of the probabilities of the classes that a stamp may be of.
+
+    Parameters
+    ----------
+    logits : tensor, shape (N, K)
+        What the network says.
+    may_be : bool tensor, shape (N, K)
+        Classes that each may be of, at least one.
+    weights : tensor, shape (K,)
+        Of the classes; a stamp has the mean of those it may be of.
+    smoothing : float
+        Share of the label that is given to all classes alike.
+
+    Returns
+    -------
+    tensor
+        The weighted mean; where each may be of one class and nothing is smoothed, torch's cross-entropy.
+    """
+    said_of_each = logits.log_softmax(dim=1)
+    right = said_of_each.masked_fill(~may_be, -torch.inf).logsumexp(dim=1)
+    each = -(1 - smoothing) * right - smoothing * said_of_each.mean(dim=1)
+    of_stamp = (may_be * weights).sum(dim=1) / may_be.sum(dim=1)
+    return (each * of_stamp).sum() / of_stamp.sum()
 
 
 class _Plateau(Callback):
@@ -201,11 +238,29 @@ class _Patience(EarlyStopping):
             trainer.should_stop = True
 
 
-def class_weights(classes: npt.NDArray[np.int64] | torch.Tensor, number: int, *, balance: bool) -> torch.Tensor:
-    """Weight of each class in the loss, the mean over the stamps 1; all 1 unless they are to be balanced."""
-    counts = torch.bincount(torch.as_tensor(classes), minlength=number).to(torch.float32)
-    there = int((counts > 0).sum())
-    return counts.sum() / (there * counts.clamp(min=1)) if balance else torch.ones(number)
+def class_weights(classes: npt.NDArray[np.int64] | torch.Tensor, number: int, *, balance: float) -> torch.Tensor:
+    """
+    Weight of each class in the loss, the mean over the stamps 1.
+
+    Parameters
+    ----------
+    classes : 1D int64 array, shape (N,), or 2D bool array, shape (N, number)
+        Classes of the stamps, or which they may be; those that may be several are not counted.
+    number : int
+        How many classes there are.
+    balance : float
+        As of `classifiers.tasks.Recipe`.
+
+    Returns
+    -------
+    1D float32 tensor, shape (number,)
+    """
+    of = torch.as_tensor(classes)
+    if of.ndim == 2:
+        of = of[of.sum(dim=1) == 1].int().argmax(dim=1)
+    counts = torch.bincount(of, minlength=number).to(torch.float32)
+    weights = counts.clamp(min=1) ** -balance
+    return weights * counts.sum() / (counts * weights).sum()
 
 
 def train_stamps(
@@ -289,6 +344,7 @@ def _fit(
     ours: list[Callback] = [
         LearningRateMonitor("epoch"),
         *([_Plateau()] if recipe.schedule == PLATEAU else []),
+        *([EMAWeightAveraging(decay=recipe.average)] if recipe.average else []),
         # two of them: one that does both writes the last only when it is the best
         ModelCheckpoint(out, "best", monitor=WATCHED, enable_version_counter=False),
         ModelCheckpoint(out, "last", enable_version_counter=False),
@@ -300,6 +356,7 @@ def _fit(
             max_epochs=recipe.frozen_epochs if module.frozen else recipe.epochs,
             accelerator="auto",
             devices=1,
+            precision=recipe.precision,
             logger=CSVLogger(out, "log", version=""),
             callbacks=[*ours, *more],
             enable_progress_bar=sys.stderr.isatty(),

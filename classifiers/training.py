@@ -13,6 +13,7 @@ from classifiers.export import export_classifier, task_of
 from classifiers.metrics import classification_scores, rates_at
 from classifiers.parts import PARTS, TEST, TRAINING, VALIDATION, write_split
 from classifiers.splits import split
+from classifiers.tasks import EITHER
 from classifiers.train import TASK_FILE, train_stamps
 from classifiers.votes import fractions_of, rmse, vote_scores
 from fieldprep.errors import InputError
@@ -40,7 +41,8 @@ def train_and_export(
         What it is.
     stamps : StampSet
         Labelled stamps, with the labels that their files have, or with votes. Objects, or patches of sky, are dealt out
-        by the recipe's shares to train on, to validate and calibrate on, and to score on; ``split.csv`` says which.
+        by the recipe's shares to train on, to validate and calibrate on, and to score on; ``split.csv`` says which. A
+        stamp whose label may be several classes is only trained on.
     out : path
         Folder for the checkpoints, the log and ``TASK.onnx`` with its card.
     seed : int
@@ -69,12 +71,13 @@ def train_and_export(
     for name, one in zip(PARTS, parts, strict=True):
         if len(set(one.labels)) < 2 and not task.of_votes:
             raise InputError(f"{task.name}: too few objects or patches of sky to {name} on two classes")
-    checkpoint = train_stamps(task, parts[TRAINING], parts[VALIDATION], out, seed=seed, resume=resume)
+    seen = _with_either(task, stamps, of_task, parts[TRAINING])
+    checkpoint = train_stamps(task, seen, parts[VALIDATION], out, seed=seed, resume=resume)
     write_split(of_task, part, out)
     about: dict[str, Any] = {
         "about": task.about,
         "data": data,
-        "stamps": {name: len(one) for name, one in zip(PARTS, parts, strict=True)},
+        "stamps": {name: len(one) for name, one in zip(PARTS, [seen, *parts[VALIDATION:]], strict=True)},
         **_epochs(task, of_task),
         "recipe": task.as_table()["recipe"],
         "seed": seed,
@@ -89,6 +92,15 @@ def train_and_export(
     else:
         _with_scores(path, parts[TEST])
     return path
+
+
+def _with_either(task: Task, stamps: StampSet, of_task: StampSet, training: StampSet) -> StampSet:
+    """What is trained on: besides, stamps that may be of several classes, if nothing of their group is scored."""
+    if not any(EITHER in classes for classes in task.labels.values()):
+        return training
+    either = stamps.of_task(task, either=True)
+    scored = set(of_task.groups) - set(training.groups)
+    return either.select(np.array([group not in scored for group in either.groups], np.bool_))
 
 
 def _epochs(task: Task, stamps: StampSet) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from classifiers.train import (  # noqa: E402
     augmented,
     class_weights,
     load_checkpoint,
+    of_several,
     train_stamps,
 )
 from classifiers.uncertainty import uncertainty_of  # noqa: E402
@@ -69,6 +70,23 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_curve(blobs, task, tmp_
         assert torch.allclose(weights, other[name]), name
 
 
+def test_a_mean_of_the_weights_is_what_is_validated_kept_and_gone_on_with(blobs, task, tmp_path):
+    how, stamps, others = task(epochs=4, average=0.9, precision="bf16-mixed"), blobs(), blobs(20, seed=1)
+    whole = train_stamps(how, stamps, others, tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_stamps(how, stamps, others, tmp_path / "parts", callbacks=(Stop(2),))
+    parts = train_stamps(how, stamps, others, tmp_path / "parts", resume=True)
+    one, other = load_checkpoint(whole, how), load_checkpoint(parts, how)
+    for name, weights in one.network.state_dict().items():
+        assert torch.allclose(weights, other.network.state_dict()[name]), name
+    inputs = torch.from_numpy(how.stamps(others.stamps))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        loss = one.loss(one(inputs), torch.from_numpy(how.numbers_of(others.labels)))
+    assert losses(tmp_path / "whole")["val_loss"][-1] == pytest.approx(float(loss), abs=2e-3)
+    raw = torch.load(whole, weights_only=False)["current_model_state"]
+    assert not all(torch.equal(weights, raw[f"network.{name}"]) for name, weights in one.network.state_dict().items())
+
+
 def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(blobs, task, tmp_path):
     # steps so wide that the loss goes up and down
     how = task(epochs=6, rate=0.3, optimiser="sgd", schedule="constant", weight_decay=0.0)
@@ -103,6 +121,26 @@ def test_balanced_classes_weigh_alike():
     weights = class_weights(np.array([0, 0, 0, 1]), 3, balance=True)
     assert weights.tolist()[:2] == pytest.approx([4 / 6, 2.0])
     assert class_weights(np.array([0, 0, 1]), 2, balance=False).tolist() == [1, 1]
+
+
+def test_a_class_s_stamps_weigh_between_alike_and_the_class_alike():
+    weights = class_weights(np.array([0] * 16 + [1]), 2, balance=0.5)
+    assert float(weights[1] / weights[0]) == pytest.approx(4.0)
+    assert float((16 * weights[0] + weights[1]) / 17) == pytest.approx(1.0)
+    may_be = np.array([[True, False], [True, False], [False, True], [True, True]])
+    assert class_weights(may_be, 2, balance=1) == pytest.approx(class_weights(np.array([0, 0, 1]), 2, balance=1))
+
+
+def test_what_may_be_of_several_classes_is_told_by_the_sum_of_their_probabilities():
+    logits, weights = torch.randn(5, 3, generator=torch.manual_seed(0)), torch.tensor([1.0, 2.0, 0.5])
+    one = torch.tensor([0, 1, 2, 0, 1])
+    plain = torch.nn.functional.cross_entropy(logits, one, weights)
+    assert of_several(logits, torch.nn.functional.one_hot(one, 3).bool(), weights) == pytest.approx(float(plain))
+    anything = torch.ones(5, 3, dtype=torch.bool)
+    assert of_several(logits, anything, weights) == pytest.approx(0.0, abs=1e-6)
+    two = torch.tensor([[True, True, False]] * 5)
+    p = logits.softmax(dim=1)
+    assert of_several(logits, two, torch.ones(3)) == pytest.approx(float(-(p[:, 0] + p[:, 1]).log().mean()))
 
 
 def test_the_binary_loss_is_kerass_mean_over_sigmoids(task):
