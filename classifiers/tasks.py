@@ -66,8 +66,8 @@ class Recipe:
         Of a softmax over the classes; of a sigmoid a class; the mean squared error of a sigmoid an answer against
         Galaxy Zoo's vote fractions; or the likelihood of its counts of votes (see `classifiers.votelosses`).
     balance : float
-        1: each class weighs as much as the others, however many stamps it has; 0: each stamp; between them, stamps weigh
-        the number of their class to the power of minus this.
+        1: each class weighs as much as the others, however many stamps it has; 0: each stamp does; between them, a stamp
+        weighs the number of its class to the power of minus this.
     shuffle : bool
         Whether the stamps come in another order each epoch, or in that of their table.
     augment : tuple of {'turns', 'rotations', 'flips'}
@@ -265,7 +265,9 @@ class Task:
 
     def either_of(self, labels: Iterable[str]) -> npt.NDArray[np.bool_]:
         """Which classes each stamp may be of, by labels that may be several classes, shape (N, K)."""
-        return np.array([[name in label.split(EITHER) for name in self.classes] for label in map(str, labels)], np.bool_)
+        return np.array(
+            [[name in label.split(EITHER) for name in self.classes] for label in map(str, labels)], np.bool_
+        )
 
     @property
     def cut(self) -> Cut:

@@ -3,12 +3,12 @@ Portraits: an object's colour picture as Galaxy Zoo's volunteers saw it, for cla
 
 References
 ----------
-Lupton et al. 2004, PASP 116, 133: asinh of the mean of the bands, colours kept, as the survey's own pictures are made. The
-softening is that of idlutils' ``nw_scale_rgb`` and ``nw_arcsinh`` (4.9 a nanomaggie, a nonlinearity of 3 of the sum of
-three). The constants of the pictures that Galaxy Zoo showed are not published; gains, lift and brightness are those by
-which 35 galaxies of r < 18 in seven SDSS fields have the sky and the middles of Galaxy Zoo 2's JPEGs (medians 10, 6, 4 and
-191, 154, 110 of 255 for its 6, 5, 3 and 192, 158, 115), and look like them. The picture goes through a JPEG in its own
-pixels, as the survey's did, which takes the noise of single pixels away.
+Lupton et al. 2004, PASP 116, 133: asinh of the mean of the bands, colours kept, as the survey's own pictures are
+made. The softening is that of idlutils' ``nw_scale_rgb`` and ``nw_arcsinh`` (4.9 a nanomaggie, a nonlinearity of 3 of
+the sum of three). The constants of the pictures that Galaxy Zoo showed are not published; gains, lift and brightness
+are those by which 35 galaxies of r < 18 in seven SDSS fields have the sky and the middles of Galaxy Zoo 2's JPEGs
+(medians 10, 6, 4 and 191, 154, 110 of 255 for its 6, 5, 3 and 192, 158, 115), and look like them. The picture goes
+through a JPEG in its own pixels, as the survey's did, which takes the noise of single pixels away.
 """
 
 from __future__ import annotations

@@ -56,6 +56,22 @@ def test_thresholds_for_a_recall_are_the_validation_parts_and_scored_on_the_test
     assert "false positive rate " in told
 
 
+def test_what_may_be_of_several_classes_is_trained_on_unless_its_object_is_scored(blobs, task, tmp_path):
+    stamps = blobs(60)
+    labels = stamps.labels.astype("U12")
+    labels[40:] = "blob"
+    groups = stamps.groups.copy()
+    groups[50:] = groups[:10]  # further stamps of labelled objects
+    how = replace(task(epochs=1), labels={"wide": "wide", "narrow": "narrow", "blob": "wide|narrow"})
+    stamps = replace(stamps, labels=labels, groups=groups)
+    path = train_and_export(how, stamps, tmp_path)
+    split = pd.read_csv(tmp_path / "split.csv").set_index("name")["part"]
+    assert sorted(split.index) == sorted(stamps.names[:40])
+    also = 10 + int((split.reindex(stamps.names[:10]) == "train").sum())
+    counts = Classifier.load(path).card.training["stamps"]
+    assert counts == {**split.value_counts().to_dict(), "train": int((split == "train").sum()) + also}
+
+
 def test_a_training_is_resumed_with_what_it_was_begun_with_and_nothing_else(blobs, task, tmp_path):
     how = task(epochs=1)
     train_and_export(how, blobs(), tmp_path)
