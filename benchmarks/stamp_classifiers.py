@@ -3,12 +3,15 @@ Train a stamp classifier by folds of sky, for its figures, and on all of them, f
 
     python benchmarks/stamp_classifiers.py star_galaxy SET... --out WORK
     python benchmarks/stamp_classifiers.py real_bogus SET... --out WORK
+    python benchmarks/stamp_classifiers.py morphology DATA/gz2 DATA/gz1 --centre 0.5,1 --folds 5 --repeats 2 --out WORK
 
 SET is what `classifiers.stampsets.read_stamps` takes: what `benchmarks/stampsets.py` wrote, or a table of labels with
 its images. Fields and patches of sky are dealt out to folds, all copies of a field to one. Every stamp is classified by
 the network that saw nothing of its fold: ``WORK/found.parquet``. No epoch is picked by what is left out. The
-temperature is fitted to all of these together; the last network, which ships, has it too. A training that was stopped
-is gone on with.
+temperature is fitted to all of these together; the last network, which ships, has it too. Stamps whose label may be
+several classes are dealt out and classified too, but the temperature is not of them. ``--centre`` is the share of each
+set's images that is kept about their middle. With ``--repeats`` the folds are dealt out anew so often, each with other
+random weights. A training that was stopped is gone on with. ``--only-fold REPEAT FOLD`` trains that one and ends.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from classifiers.classify import Classifier, probabilities
 from classifiers.export import export_classifier, fit_temperature
 from classifiers.splits import folds
 from classifiers.stampsets import StampSet, read_stamps
-from classifiers.tasks import Task
+from classifiers.tasks import EITHER, Task
 from classifiers.train import train_stamps
 from fieldprep.cores import cores
 
@@ -43,46 +46,74 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--centre", type=lambda text: [float(part) for part in text.split(",")])
+    parser.add_argument("--only-fold", type=int, nargs=2, metavar=("REPEAT", "FOLD"))
     arguments = parser.parse_args()
     torch.set_num_threads(cores())
     task = Task.read(arguments.task)
-    stamps = together([(path.resolve().name, read_stamps(path).of_task(task)) for path in arguments.sets])
-    part = folds(stamps.labels, stamps.groups, arguments.folds)
-    logits = np.zeros((len(stamps), 1, len(task.classes)))
-    for fold in range(arguments.folds):
-        folder, left = arguments.out / str(fold), part == fold
-        checkpoint = trained(task, stamps, part, fold, folder)
-        path = export_classifier([checkpoint], folder / f"{task.name}.onnx")
-        logits[left] = Classifier.load(path).logits(stamps.select(left).stamps)
-    found = probabilities(logits, task.activation).mean(axis=1)
-    temperature = fit_temperature(logits, task.numbers_of(stamps.labels), task.activation)
-    table = stamps.rows.assign(name=stamps.names, group=stamps.groups, truth=stamps.labels, fold=part)
-    for k, name in enumerate(task.classes):
-        table[f"p_{name}"] = found[:, k]
-    table.to_parquet(arguments.out / "found.parquet")
+    centres = arguments.centre or [1.0] * len(arguments.sets)
+    stamps = together(
+        [
+            (path.resolve().name, read_stamps(path, centre=centre).of_task(task, either=True))
+            for path, centre in zip(arguments.sets, centres, strict=True)
+        ]
+    )
+    parts = [folds(stamps.labels, stamps.groups, arguments.folds, seed=repeat) for repeat in range(arguments.repeats)]
+    if arguments.only_fold:
+        repeat, fold = arguments.only_fold
+        trained(task, stamps, parts[repeat], fold, arguments.out / _name(repeat, fold), seed=repeat)
+        return
+    sure = np.array([EITHER not in label for label in stamps.labels])
+    tables, logits = [], np.zeros((arguments.repeats, len(stamps), 1, len(task.classes)))
+    for repeat, part in enumerate(parts):
+        for fold in range(arguments.folds):
+            folder, left = arguments.out / _name(repeat, fold), part == fold
+            checkpoint = trained(task, stamps, part, fold, folder, seed=repeat)
+            path = export_classifier([checkpoint], folder / f"{task.name}.onnx")
+            logits[repeat, left] = Classifier.load(path).logits(stamps.select(left).stamps)
+        found = probabilities(logits[repeat], task.activation).mean(axis=1)
+        table = stamps.rows.assign(
+            name=stamps.names, group=stamps.groups, truth=stamps.labels, repeat=repeat, fold=part
+        )
+        for k, name in enumerate(task.classes):
+            table[f"p_{name}"] = found[:, k]
+        tables.append(table)
+        right = np.array(task.classes)[found.argmax(axis=1)] == stamps.labels
+        print(f"repeat {repeat}: accuracy {right[sure].mean():.4f}, n {sure.sum()}", flush=True)
+    temperature = fit_temperature(
+        np.concatenate(logits[:, sure]),
+        task.numbers_of(np.tile(stamps.labels[sure], arguments.repeats)),
+        task.activation,
+    )
+    found_table = pd.concat(tables, ignore_index=True)
+    found_table.to_parquet(arguments.out / "found.parquet")
     about = {
         "about": task.about,
         "stamps": {
             f"{where} {label}": int(count)
-            for (where, label), count in table.groupby(["set", "truth"]).size().to_dict().items()
+            for (where, label), count in tables[0].groupby(["set", "truth"]).size().to_dict().items()
         },
-        "fields and patches of sky": len(np.unique(stamps.groups)),
+        "objects, fields and patches of sky": len(np.unique(stamps.groups)),
         "recipe": task.as_table()["recipe"],
     }
-    print(
-        f"temperature {temperature:.3f}; accuracy {(found.argmax(axis=1) == task.numbers_of(stamps.labels)).mean():.4f}"
-    )
-    checkpoint = trained(task, stamps, part, ALL, arguments.out / "all")
+    print(f"temperature {temperature:.3f}")
+    checkpoint = trained(task, stamps, parts[0], ALL, arguments.out / "all", seed=0)
     export_classifier([checkpoint], arguments.out / f"{task.name}.onnx", temperature=temperature, training=about)
 
 
-def trained(task: Task, stamps: StampSet, part: npt.NDArray[np.int64], fold: int, folder: Path) -> Path:
+def _name(repeat: int, fold: int) -> str:
+    return f"{repeat}-{fold}" if repeat else str(fold)
+
+
+def trained(task: Task, stamps: StampSet, part: npt.NDArray[np.int64], fold: int, folder: Path, *, seed: int) -> Path:
     """Checkpoint of the network that saw all folds but one, or `ALL` (its log is then of stamps that it saw)."""
     last = folder / "last.ckpt"
     if not (folder / "done").exists():
         left = part == fold
-        logged = stamps.select(part == 0 if fold == ALL else left)
-        last = train_stamps(task, stamps.select(~left), logged, folder, resume=last.exists())
+        sure = np.array([EITHER not in label for label in stamps.labels])
+        logged = stamps.select(sure & (part == 0 if fold == ALL else left))
+        last = train_stamps(task, stamps.select(~left), logged, folder, seed=seed, resume=last.exists())
         (folder / "done").touch()
     return last
 

@@ -66,7 +66,7 @@ class Recipe:
         Of a softmax over the classes; of a sigmoid a class; the mean squared error of a sigmoid an answer against
         Galaxy Zoo's vote fractions; or the likelihood of its counts of votes (see `classifiers.votelosses`).
     balance : float
-        1: each class weighs as much as the others, however many stamps it has; 0: each stamp does; between them, a stamp
+        1: each class weighs as much as the others, however many stamps it has; 0: each stamp does; between, a stamp
         weighs the number of its class to the power of minus this.
     shuffle : bool
         Whether the stamps come in another order each epoch, or in that of their table.
