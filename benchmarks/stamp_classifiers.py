@@ -17,6 +17,7 @@ random weights. A training that was stopped is gone on with. ``--only-fold REPEA
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def main() -> None:
     centres = arguments.centre or [1.0] * len(arguments.sets)
     stamps = together(
         [
-            (path.resolve().name, read_stamps(path, centre=centre).of_task(task, either=True))
+            (path.resolve().name, _named(task, path, read_stamps(path, centre=centre)).of_task(task, either=True))
             for path, centre in zip(arguments.sets, centres, strict=True)
         ]
     )
@@ -100,6 +101,13 @@ def main() -> None:
     print(f"temperature {temperature:.3f}")
     checkpoint = trained(task, stamps, parts[0], ALL, arguments.out / "all", seed=0)
     export_classifier([checkpoint], arguments.out / f"{task.name}.onnx", temperature=temperature, training=about)
+
+
+def _named(task: Task, path: Path, stamps: StampSet) -> StampSet:
+    """Stamps of a set; a label that a task has for ``SET/LABEL`` is that."""
+    own = {label: f"{path.resolve().name}/{label}" for label in set(stamps.labels)}
+    labels = [own[label] if own[label] in task.labels else label for label in stamps.labels]
+    return replace(stamps, labels=np.array(labels, np.str_))
 
 
 def _name(repeat: int, fold: int) -> str:

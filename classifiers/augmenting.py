@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def augmented(inputs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     """
-    Stamps of a batch, each turned, mirrored, enlarged, shifted, brightened and noised by itself, as a recipe says.
+    Stamps of a batch, each turned, mirrored, enlarged, shifted, brightened, tinted, noised by itself as a recipe says.
 
     Parameters
     ----------
@@ -52,6 +52,9 @@ def augmented(inputs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
         factors = least + (largest - least) * torch.rand(n)
         inputs = inputs * factors[:, None, None, None].to(inputs.device)
     inputs = inputs.reshape(shape)
+    if recipe.tint:
+        factors = torch.exp(recipe.tint * torch.randn(n, shape[-3])).reshape(n, *(1,) * (len(shape) - 4), -1, 1, 1)
+        inputs = inputs * factors.to(inputs.device)
     return inputs + recipe.noise * torch.randn_like(inputs) if recipe.noise else inputs
 
 

@@ -33,7 +33,7 @@ class _Residual(nn.Module):
 
 class Compact(nn.Module):
     """
-    A small residual network: three stages of 24, 48 and 96 filters, and both the mean and the largest of the last.
+    A small residual network: stages of so many filters, and both the mean and the largest of the last.
 
     Parameters
     ----------

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TIMM = "timm:"
+LARGE = (32, 64, 128, 192)  # filters of the stages of the larger small network
 
 
 def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool = False) -> nn.Module:
@@ -219,6 +220,13 @@ def compact(inputs: int, size: int, classes: int) -> nn.Module:
     return Compact(inputs, classes)
 
 
+def compact_large(inputs: int, size: int, classes: int) -> nn.Module:
+    """`Compact` with four stages of more filters, for pictures; it takes any size of 16 px and over."""
+    if size < 16:
+        raise ValueError(f"size must be 16 or more, got {size}")
+    return Compact(inputs, classes, LARGE)
+
+
 def series(inputs: int, size: int, classes: int) -> nn.Module:
     """The network of several epochs, `EpochSeries`; it takes any size of 8 px and over."""
     if size < 8:
@@ -233,6 +241,7 @@ NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "galaxy10": galaxy10,
     "smooth_featured": smooth_featured,
     "compact": compact,
+    "compact_large": compact_large,
     SERIES: series,
 }
 

@@ -78,6 +78,8 @@ class Recipe:
         By how much more than itself a stamp is enlarged or shrunk at most: 0.1 is from 1 / 1.1 to 1.1.
     brightness : (float, float)
         Least and largest factor on its values.
+    tint : float
+        Scatter of the logarithm of a factor that each channel has for itself.
     noise : float
         Noise that is added, in the units of the prepared stamps.
     smoothing : float
@@ -104,6 +106,7 @@ class Recipe:
     shift: float = 0.0
     zoom: float = 0.0
     brightness: tuple[float, ...] = (1.0, 1.0)
+    tint: float = 0.0
     noise: float = 0.0
     smoothing: float = 0.0
     shares: tuple[float, ...] = SHARES
@@ -120,7 +123,7 @@ class Recipe:
         for name in ("rate", "epochs", "batch"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be over 0, got {getattr(self, name)!r}")
-        for name in ("weight_decay", "frozen_epochs", "patience", "shift", "zoom", "noise", "smoothing"):
+        for name in ("weight_decay", "frozen_epochs", "patience", "shift", "zoom", "tint", "noise", "smoothing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be under 0, got {getattr(self, name)!r}")
         if not 0 <= self.average < 1:

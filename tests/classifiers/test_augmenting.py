@@ -56,6 +56,17 @@ def test_brightness_is_a_factor_a_stamp_between_its_ends():
     assert 1.13 < factors.max() <= 1.2
 
 
+def test_a_tint_is_a_factor_a_channel_the_same_for_all_epochs_of_a_series():
+    torch.manual_seed(0)
+    stamps = torch.ones(300, 2, 3, 4, 4)
+    found = augmented(stamps, Recipe(augment=(), tint=0.1))
+    factors = found[:, :1, :, :1, :1]
+    assert torch.equal(found, factors.expand_as(found))
+    scatter = factors.flatten(1).log()
+    assert scatter.std(dim=0).numpy() == pytest.approx(0.1, rel=0.15)
+    assert abs(float(torch.corrcoef(scatter.T)[0, 1])) < 0.2
+
+
 def test_nothing_is_drawn_that_is_not_asked_for():
     stamps, _, _ = blob()
     assert torch.equal(augmented(stamps, Recipe(augment=())), stamps)

@@ -1,0 +1,130 @@
+"""
+Score `morphology` by folds: on Galaxy Zoo 2's clean classes, and on Galaxy Zoo 1's.
+
+    python benchmarks/stamp_classifiers.py morphology DATA/gz2 DATA/gz1 --centre 0.5,1 --folds 5 --repeats 2 --out WORK
+    python benchmarks/morphology.py WORK
+
+Each galaxy is told by the network that did not see it. Of Galaxy Zoo 2 the class is the likeliest of all seven. Galaxy
+Zoo 1 does not tell how round a smooth galaxy is, nor what kind of narrow galaxy is seen from the side: its ellipticals
+are right as any of the three smooth classes, its edge-on ones as edge-on or a cigar; our turned and mirrored network
+cannot tell which way a spiral winds, so that its two kinds are one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from classifiers.export import fit_temperature
+from classifiers.metrics import classification_scores, share
+from classifiers.tasks import EITHER, Task
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+GZ1 = {
+    "elliptical": ("smooth_round", "smooth_inbetween", "smooth_cigar"),
+    "edge_on": ("edge_on", "smooth_cigar"),
+    "spiral": ("spiral",),
+    "merger": ("merger",),
+    "dont_know": ("not_a_galaxy",),
+}
+MEASURES = ("accuracy", "balanced_accuracy", "macro_f1")
+
+
+def main() -> None:
+    """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    arguments = parser.parse_args()
+    task = Task.read("morphology")
+    table = pd.read_parquet(arguments.work / "found.parquet")
+    clean = table[table["set"] == "gz2"].reset_index(drop=True)
+    print("| Galaxy Zoo 2 | " + " | ".join(MEASURES) + " | n |\n|" + "---|" * (len(MEASURES) + 2))
+    for repeat, some in clean.groupby("repeat"):
+        print(line(f"folds {repeat}", scores_of(some, task)))
+    scores = scores_of(clean, task)
+    print(line("all", scores))
+    print(of_each_class(scores, [name for name in task.classes if scores["per_class"][name]["n"]]))
+    print("confusion, rows true:", *scores["confusion"][:5], sep="\n")
+    print(sure_ones(clean, task))
+    print(of_galaxy_zoo_1(table[table["set"] == "gz1"].reset_index(drop=True)))
+
+
+def probabilities_in(table: pd.DataFrame, task: Task) -> Floats:
+    """Probability of each class, shape (N, K)."""
+    return np.asarray(table[[f"p_{name}" for name in task.classes]].to_numpy(np.float64))
+
+
+def scores_of(table: pd.DataFrame, task: Task) -> dict[str, Any]:
+    """Scores of the likeliest class; intervals by drawing galaxies, all repeats of one together."""
+    found = probabilities_in(table, task)
+    given = np.array(task.classes)[found.argmax(axis=1)]
+    groups = table["group"].to_numpy(np.str_)
+    return classification_scores(table["truth"].to_numpy(np.str_), given, task.classes, found, groups=groups)
+
+
+def line(name: str, scores: dict[str, Any]) -> str:
+    """Row of a table."""
+    cells = [f"{scores[key]['value']:.4f} ({scores[key]['low']:.4f}-{scores[key]['high']:.4f})" for key in MEASURES]
+    return f"| {name} | " + " | ".join(cells) + f" | {scores['n']} |"
+
+
+def of_each_class(scores: dict[str, Any], names: list[str]) -> str:
+    """Table of precision, recall and F1 by class."""
+    lines = ["\n| class | precision | recall | F1 | n |", "|---|---|---|---|---|"]
+    for name in names:
+        of = scores["per_class"][name]
+        lines.append(f"| {name} | {of['precision']:.3f} | {of['recall']:.3f} | {of['f1']:.3f} | {of['n']} |")
+    return "\n".join(lines)
+
+
+def sure_ones(table: pd.DataFrame, task: Task) -> str:
+    """How many are uncertain at the calibrated temperature, and how right the others are."""
+    found = probabilities_in(table, task)
+    logits = np.log(np.maximum(found, 1e-12))
+    true = task.numbers_of(table["truth"])
+    temperature = fit_temperature(logits[:, None], true, task.activation)
+    calibrated = np.exp(logits / temperature)
+    calibrated /= calibrated.sum(axis=1, keepdims=True)
+    highest, right = calibrated.max(axis=1), calibrated.argmax(axis=1) == true
+    lines = [f"\ntemperature {temperature:.3f}; mean probability of the class given {highest.mean():.4f}"]
+    for least in (task.unsure, 0.7, 0.9):
+        sure, groups = highest >= least, table["group"].to_numpy(np.str_)
+        of = share(right[sure], groups[sure])
+        told = f"accuracy {of['value']:.4f} ({of['low']:.4f}-{of['high']:.4f}), n {of['n']}"
+        lines.append(f"at a probability of {least:g} or more ({sure.mean():.1%}): {told}")
+    return "\n".join(lines)
+
+
+def of_galaxy_zoo_1(table: pd.DataFrame) -> str:
+    """Table of Galaxy Zoo 1's classes."""
+    task = Task.read("morphology")
+    given = np.array(task.classes)[probabilities_in(table, task).argmax(axis=1)]
+    label = table["truth"].where(~table["truth"].str.contains(EITHER, regex=False), "")
+    label = label.mask(table["truth"] == EITHER.join(GZ1["elliptical"]), "elliptical")
+    label = label.mask(table["truth"] == EITHER.join(GZ1["edge_on"]), "edge_on")
+    label = label.replace({"not_a_galaxy": "dont_know"})
+    lines = ["\n| Galaxy Zoo 1 | recall | n | most often else |", "|---|---|---|---|"]
+    recalls = []
+    for name, right_as in GZ1.items():
+        of = (label == name).to_numpy()
+        right = np.isin(given[of], right_as)
+        told = share(right, table["group"].to_numpy(np.str_)[of])
+        others = pd.Series(given[of][~right]).value_counts().head(2)
+        elsewhere = ", ".join(f"{other} {count}" for other, count in others.items())
+        lines.append(
+            f"| {name} | {told['value']:.3f} ({told['low']:.3f}-{told['high']:.3f}) | {told['n']} | {elsewhere} |"
+        )
+        recalls.append(told["value"])
+    return "\n".join([*lines, f"\nbalanced accuracy {np.mean(recalls):.3f}, n {len(table)}"])
+
+
+if __name__ == "__main__":
+    main()
