@@ -7,8 +7,8 @@ Train Galaxy Zoo's vote fractions on real galaxies, with votes drawn by what is 
 GZ2 is a folder with ``labels.csv`` (GalaxyID and one of five clean classes) and ``images/GalaxyID.jpg``, 424 px. The
 challenge's own table of votes is not there, so 40 volunteers a galaxy are drawn through the tree, each answer with a
 probability that goes with the class: what comes out measures the whole way from folder to file, not how well a network
-does in the challenge. Without a way to ImageNet's weights there is nothing to freeze: the first phase is left out
-unless ``--pretrained`` is given. What was stopped is gone on with.
+does in the challenge. Without a way to ImageNet's weights there is nothing worth freezing: the first phase is left out
+unless ``--pretrained`` is given, or ``--frozen-epochs`` asks for it all the same. What was stopped is gone on with.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="side of the input in pixels, another than the task's")
     parser.add_argument("--rate", type=float, help="learning rate, another than the task's")
     parser.add_argument("--epochs", type=int, help="of each phase, fewer or more than the task's")
+    parser.add_argument("--frozen-epochs", type=int, help="of the first phase, over random weights")
     parser.add_argument("--most", type=int, help="galaxies, drawn from all; by default all")
     parser.add_argument("--pretrained", action="store_true", help="fetch ImageNet's weights, and train in two phases")
     parser.add_argument("--seed", type=int, default=0)
@@ -67,7 +68,8 @@ def main() -> None:
     task = Task.read(arguments.task)
     recipe = replace(task.recipe, shares=SHARES, rate=arguments.rate or task.recipe.rate)
     recipe = recipe.lasting(arguments.epochs) if arguments.epochs else recipe
-    recipe = recipe if arguments.pretrained else replace(recipe, frozen_epochs=0)
+    frozen = recipe.frozen_epochs if arguments.pretrained else 0
+    recipe = replace(recipe, frozen_epochs=frozen if arguments.frozen_epochs is None else arguments.frozen_epochs)
     stamps = replace(task.stamps, size=arguments.size or task.stamps.size)
     network = arguments.network or task.network
     task = replace(task, recipe=recipe, stamps=stamps, network=network, pretrained=arguments.pretrained)

@@ -24,7 +24,7 @@ from torch import nn
 
 from classifiers.classify import AT_ONCE
 from classifiers.networks import build
-from classifiers.tasks import SERIES
+from classifiers.tasks import LAYERED, SERIES
 from fieldprep.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def networks_of(path: Path, card: Card) -> list[nn.Module]:
         drawn of: those of several epochs, and draws of one.
     """
     number, kind, name, _ = _told(card)
-    if kind == "draws of" or name == SERIES:
+    if kind == "draws of" or name == SERIES or name.startswith(LAYERED):
         raise InputError(f"{path}: maps are not drawn for {card.network}")
     weights = _weights(path)
     prefixed = any(key.startswith("networks.") for key in weights)  # older files have no prefix for one network

@@ -67,3 +67,32 @@ def _rotated(inputs: torch.Tensor, *, rotate: bool, zoom: float) -> torch.Tensor
     matrices = torch.stack([cos, -sin, none, sin, cos, none], dim=1).reshape(n, 2, 3).to(inputs)
     grid = nn.functional.affine_grid(matrices, list(inputs.shape), align_corners=False)
     return nn.functional.grid_sample(inputs, grid, padding_mode="zeros", align_corners=False)
+
+
+def mixed_up(inputs: torch.Tensor, alpha: float) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """
+    Stamps of a batch, each laid over another of it.
+
+    Parameters
+    ----------
+    inputs : tensor, shape (N, C, size, size)
+        The stamps.
+    alpha : float
+        Both parameters of the beta distribution that the share is drawn from.
+
+    Returns
+    -------
+    mixed : tensor, shape (N, C, size, size)
+        The share of each and the rest of its partner.
+    partner : int64 tensor, shape (N,)
+        Number of the other of each.
+    share : float
+        Of the first, the same for all.
+
+    References
+    ----------
+    Zhang et al. 2018, ICLR, arXiv:1710.09412.
+    """
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    partner = torch.randperm(len(inputs)).to(inputs.device)
+    return share * inputs + (1 - share) * inputs[partner], partner, share

@@ -18,7 +18,7 @@ from classifiers.classify import Classifier, probabilities
 from classifiers.dropout import drawn
 from classifiers.metrics import threshold_for_recall
 from classifiers.series import NO_EPOCH
-from classifiers.tasks import Task
+from classifiers.tasks import LAYERED, Task
 from classifiers.train import TASK_FILE, load_checkpoint
 from fieldprep.cards import sha256
 from fieldprep.errors import InputError, one_line
@@ -170,7 +170,8 @@ def export_classifier(
 
 def _named(task: Task, number: int, draws: int) -> str:
     """What a file's networks are called on its card."""
-    many = task.network if number == 1 else f"{number} {'draws of' if draws else 'x'} {task.network}"
+    name = f"{LAYERED}{task.network}" if task.layers else task.network
+    many = name if number == 1 else f"{number} {'draws of' if draws else 'x'} {name}"
     return f"{many}, turned" if task.turned else many
 
 

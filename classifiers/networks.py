@@ -15,11 +15,14 @@ from torch import nn
 
 from classifiers.compact import Compact, EpochSeries
 from classifiers.efficientnets import EFFICIENTNETS, Tailed
+from classifiers.layered import Layered
 from classifiers.tasks import SERIES
 from fieldprep.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from classifiers.tasks import Task
 
 TIMM = "timm:"
 LARGE = (32, 64, 128, 192)  # filters of the stages of the larger small network
@@ -66,6 +69,26 @@ def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool =
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"network {name}: stamps of {size} px are too small for its layers") from error
     return network.train()
+
+
+def network_of(task: Task) -> nn.Module:
+    """
+    Network of a task, with random weights or those that it starts from.
+
+    Parameters
+    ----------
+    task : Task
+        The task; where it has layers, its network is built for each question.
+
+    Returns
+    -------
+    Module
+    """
+
+    def of(classes: int) -> nn.Module:
+        return build(task.network, task.stamps.inputs, task.stamps.size, classes, pretrained=task.pretrained)
+
+    return Layered(task.layers, task.classes, of) if task.layers else of(len(task.classes))
 
 
 def _of_timm(name: str, inputs: int, classes: int, *, pretrained: bool) -> nn.Module:

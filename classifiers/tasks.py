@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifiers.galaxy_zoo_tree import ANSWERS
+from classifiers.layers import check_layers
 from classifiers.preparing import Preparation
 from classifiers.splits import SHARES
 from fieldprep.errors import InputError, UsageError, one_line
@@ -31,6 +32,7 @@ AUGMENTATIONS = (TURNS, ROTATIONS, FLIPS)
 ACTIVATIONS = {"cross_entropy": "softmax", "binary": "sigmoid", FRACTIONS: "fractions", COUNTS: "concentrations"}
 PRECISIONS = ("32-true", "bf16-mixed")
 SERIES = "series"  # the network of several epochs
+LAYERED = "layered:"  # before the name of a network on the card of a task with layers
 EITHER = "|"  # between classes one of which a label is
 
 
@@ -78,6 +80,9 @@ class Recipe:
         By how much more than itself a stamp is enlarged or shrunk at most: 0.1 is from 1 / 1.1 to 1.1.
     brightness : (float, float)
         Least and largest factor on its values.
+    mixup : float
+        Each stamp of a batch is laid over another, the first with a share drawn from a beta distribution of both
+        parameters this, and its loss is mixed likewise (Zhang et al. 2018, ICLR); 0: they stay as they are.
     tint : float
         Scatter of the logarithm of a factor that each channel has for itself.
     noise : float
@@ -106,6 +111,7 @@ class Recipe:
     shift: float = 0.0
     zoom: float = 0.0
     brightness: tuple[float, ...] = (1.0, 1.0)
+    mixup: float = 0.0
     tint: float = 0.0
     noise: float = 0.0
     smoothing: float = 0.0
@@ -123,7 +129,17 @@ class Recipe:
         for name in ("rate", "epochs", "batch"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be over 0, got {getattr(self, name)!r}")
-        for name in ("weight_decay", "frozen_epochs", "patience", "shift", "zoom", "tint", "noise", "smoothing"):
+        for name in (
+            "weight_decay",
+            "frozen_epochs",
+            "patience",
+            "shift",
+            "zoom",
+            "mixup",
+            "tint",
+            "noise",
+            "smoothing",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be under 0, got {getattr(self, name)!r}")
         if not 0 <= self.average < 1:
@@ -170,6 +186,9 @@ class Task:
         eight times the time.
     recipe : Recipe
         How it is trained.
+    layers : mapping of str to sequence of str
+        A tree of questions, as of `classifiers.layers.check_layers`: a network a question, whose probabilities are
+        multiplied on the way to a class. By default one network tells all classes.
     labels : mapping of str to str
         Class by the label that files have, or the classes one of which it is, joined by ``|``: such stamps are trained
         on, by the sum of these classes' probabilities, and never scored. Labels that are not named are left out. By
@@ -199,6 +218,7 @@ class Task:
     pretrained: bool = False
     turned: bool = False
     recipe: Recipe = field(default_factory=Recipe)
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     sides: float | None = None
     stars: float = 0.0
@@ -216,21 +236,32 @@ class Task:
         _one_of("labels", [name for names in self.labels.values() for name in names.split(EITHER)], self.classes)
         if self.recipe.loss != "cross_entropy" and any(EITHER in names for names in self.labels.values()):
             raise ValueError(f"labels of several classes need the loss cross_entropy, not {self.recipe.loss}")
+        if self.layers:
+            check_layers(self.layers, self.classes)
+            if self.recipe.loss != "cross_entropy" or self.stamps.epochs > 1 or self.recipe.frozen_epochs:
+                raise ValueError("layers need the loss cross_entropy, stamps of one epoch and no frozen_epochs")
         if not 0 < self.centre <= 1:
             raise ValueError(f"centre must be over 0 and at most 1, got {self.centre!r}")
         if self.portrait is not None:
             Portrait(**self.portrait)
         if not 0 <= self.unsure <= 1:
             raise ValueError(f"unsure must be a probability, got {self.unsure!r}")
+        self._check_votes()
+        self._check_epochs()
+
+    def _check_votes(self) -> None:
         if self.recipe.of_votes and (self.classes != ANSWERS or self.labels):
             raise ValueError("classes must be Class1.1 to Class11.6 for votes, and there are no labels")
-        if self.recipe.of_votes and self.stamps.epochs > 1:
-            raise ValueError("epochs must be 1 for votes: they are of single stamps")
         if self.tree and not self.recipe.of_votes:
             raise ValueError(f"tree must be false for the loss {self.recipe.loss}: it is of votes")
-        if self.turned and self.stamps.epochs > 1:
+
+    def _check_epochs(self) -> None:
+        several = self.stamps.epochs > 1
+        if several and (self.recipe.of_votes or self.recipe.mixup):
+            raise ValueError("epochs must be 1 for votes and for mixup: they are of single stamps")
+        if several and self.turned:
             raise ValueError("turned must be false for several epochs")
-        if (self.network == SERIES) != (self.stamps.epochs > 1):
+        if several != (self.network == SERIES):
             raise ValueError(f"network must be {SERIES} for several epochs, and for them only, got {self.network!r}")
 
     def class_of(self, label: str) -> str | None:

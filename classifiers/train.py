@@ -32,9 +32,9 @@ from torch.utils.data import DataLoader
 from torchmetrics import MeanSquaredError, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from classifiers.augmenting import augmented
+from classifiers.augmenting import augmented, mixed_up
 from classifiers.loading import Item, PreparedStamps, Shuffled
-from classifiers.networks import build, tail_of
+from classifiers.networks import network_of, tail_of
 from classifiers.tasks import COSINE, COUNTS, PLATEAU, Task
 from classifiers.votelosses import of_counts, of_fractions, said, shared_out
 from fieldprep.errors import InputError, one_line
@@ -83,10 +83,8 @@ class StampClassifier(lightning.LightningModule):
         super().__init__()
         self.task, self.seed, self.frozen = task, seed, frozen
         self.first = 0 if frozen else task.recipe.frozen_epochs  # number of its first epoch, of both phases
-        inputs, size = task.stamps.inputs, task.stamps.size
-        network = build(task.network, inputs, size, len(task.classes), pretrained=task.pretrained)
         # channels last: a processor trains by it in three quarters of the time
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network_of(task).to(memory_format=torch.channels_last)
         if frozen:
             self.network.requires_grad_(requires_grad=False)
             tail_of(self.network).requires_grad_(requires_grad=True)
@@ -117,7 +115,13 @@ class StampClassifier(lightning.LightningModule):
         """Loss of a batch, its stamps turned, mirrored, shifted and noised as epoch and batch tell."""
         torch.manual_seed(hash((self.seed, self.first + self.current_epoch, number)))
         (stamps, *gaps), targets = batch
-        loss = self.loss(self(augmented(stamps, self.task.recipe), *gaps), targets)
+        stamps = augmented(stamps, self.task.recipe)
+        if self.task.recipe.mixup:
+            mixed, partner, share = mixed_up(stamps, self.task.recipe.mixup)
+            logits = self(mixed)
+            loss = share * self.loss(logits, targets) + (1 - share) * self.loss(logits, targets[partner])
+        else:
+            loss = self.loss(self(stamps, *gaps), targets)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(targets))
         return loss
 
