@@ -1,16 +1,18 @@
-"""
+r"""
 Train a stamp classifier by folds of sky, for its figures, and on all of them, for the file that ships.
 
     python benchmarks/stamp_classifiers.py star_galaxy SET... --out WORK
     python benchmarks/stamp_classifiers.py real_bogus SET... --out WORK
-    python benchmarks/stamp_classifiers.py morphology DATA/gz2 DATA/gz1 --centre 0.5,1 --folds 5 --repeats 2 --out WORK
+    python benchmarks/stamp_classifiers.py morphology DATA/gz2 DATA/gz1 --centre 0.5,1 --folds 5 --out WORK \
+        --untaught gz1:spiral gz1:edge_on "gz1:smooth_round|smooth_inbetween|smooth_cigar"
 
 SET is what `classifiers.stampsets.read_stamps` takes: what `benchmarks/stampsets.py` wrote, or a table of labels with
 its images. Fields and patches of sky are dealt out to folds, all copies of a field to one. Every stamp is classified by
 the network that saw nothing of its fold: ``WORK/found.parquet``. No epoch is picked by what is left out. The
 temperature is fitted to all of these together; the last network, which ships, has it too. Stamps whose label may be
-several classes are dealt out and classified too, but the temperature is not of them. ``--centre`` is the share of each
-set's images that is kept about their middle. With ``--repeats`` the folds are dealt out anew so often, each with other
+several classes are dealt out and classified too, but the temperature is not of them; those of a SET and CLASS that
+``--untaught`` names are classified and never trained on. ``--centre`` is the share of each set's images that is kept
+about their middle. With ``--repeats`` the folds are dealt out anew so often, each with other
 random weights. A training that was stopped is gone on with. ``--only-fold REPEAT FOLD`` trains that one and ends.
 """
 
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--centre", type=lambda text: [float(part) for part in text.split(",")])
+    parser.add_argument("--untaught", nargs="*", default=[], metavar="SET:CLASS")
     parser.add_argument("--only-fold", type=int, nargs=2, metavar=("REPEAT", "FOLD"))
     arguments = parser.parse_args()
     torch.set_num_threads(cores())
@@ -56,16 +59,18 @@ def main() -> None:
     centres = arguments.centre or [1.0] * len(arguments.sets)
     stamps = together(
         [
-            (path.resolve().name, _named(task, path, read_stamps(path, centre=centre)).of_task(task, either=True))
+            (path.resolve().name, read_stamps(path, centre=centre).of_task(task, either=True))
             for path, centre in zip(arguments.sets, centres, strict=True)
         ]
     )
+    of_set = stamps.rows["set"] + ":" + stamps.labels
+    stamps = replace(stamps, rows=stamps.rows.assign(taught=~of_set.isin(arguments.untaught)))
     parts = [folds(stamps.labels, stamps.groups, arguments.folds, seed=repeat) for repeat in range(arguments.repeats)]
     if arguments.only_fold:
         repeat, fold = arguments.only_fold
         trained(task, stamps, parts[repeat], fold, arguments.out / _name(repeat, fold), seed=repeat)
         return
-    sure = np.array([EITHER not in label for label in stamps.labels])
+    sure = stamps.rows["taught"].to_numpy(np.bool_) & ~np.char.count(stamps.labels, EITHER).astype(np.bool_)
     tables, logits = [], np.zeros((arguments.repeats, len(stamps), 1, len(task.classes)))
     for repeat, part in enumerate(parts):
         for fold in range(arguments.folds):
@@ -93,21 +98,18 @@ def main() -> None:
         "about": task.about,
         "stamps": {
             f"{where} {label}": int(count)
-            for (where, label), count in tables[0].groupby(["set", "truth"]).size().to_dict().items()
+            for (where, label), count in tables[0][tables[0]["taught"]]
+            .groupby(["set", "truth"])
+            .size()
+            .to_dict()
+            .items()
         },
-        "objects, fields and patches of sky": len(np.unique(stamps.groups)),
+        "objects, fields and patches of sky": len(np.unique(stamps.groups[stamps.rows["taught"].to_numpy(np.bool_)])),
         "recipe": task.as_table()["recipe"],
     }
     print(f"temperature {temperature:.3f}")
     checkpoint = trained(task, stamps, parts[0], ALL, arguments.out / "all", seed=0)
     export_classifier([checkpoint], arguments.out / f"{task.name}.onnx", temperature=temperature, training=about)
-
-
-def _named(task: Task, path: Path, stamps: StampSet) -> StampSet:
-    """Stamps of a set; a label that a task has for ``SET/LABEL`` is that."""
-    own = {label: f"{path.resolve().name}/{label}" for label in set(stamps.labels)}
-    labels = [own[label] if own[label] in task.labels else label for label in stamps.labels]
-    return replace(stamps, labels=np.array(labels, np.str_))
 
 
 def _name(repeat: int, fold: int) -> str:
@@ -119,9 +121,10 @@ def trained(task: Task, stamps: StampSet, part: npt.NDArray[np.int64], fold: int
     last = folder / "last.ckpt"
     if not (folder / "done").exists():
         left = part == fold
+        taught = stamps.rows["taught"].to_numpy(np.bool_)
         sure = np.array([EITHER not in label for label in stamps.labels])
         logged = stamps.select(sure & (part == 0 if fold == ALL else left))
-        last = train_stamps(task, stamps.select(~left), logged, folder, seed=seed, resume=last.exists())
+        last = train_stamps(task, stamps.select(taught & ~left), logged, folder, seed=seed, resume=last.exists())
         (folder / "done").touch()
     return last
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from classifiers.tasks import Task
 
 TIMM = "timm:"
-LARGE = (32, 64, 128, 192)  # filters of the stages of the larger small network
+LARGE = (16, 32, 64, 128, 192)  # filters of the stages of the larger small network
 
 
 def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool = False) -> nn.Module:
@@ -244,9 +244,9 @@ def compact(inputs: int, size: int, classes: int) -> nn.Module:
 
 
 def compact_large(inputs: int, size: int, classes: int) -> nn.Module:
-    """`Compact` with four stages of more filters, for pictures; it takes any size of 16 px and over."""
-    if size < 16:
-        raise ValueError(f"size must be 16 or more, got {size}")
+    """`Compact` with five stages, for pictures; it takes any size of 32 px and over."""
+    if size < 32:
+        raise ValueError(f"size must be 32 or more, got {size}")
     return Compact(inputs, classes, LARGE)
 
 

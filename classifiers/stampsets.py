@@ -43,8 +43,18 @@ Stamp = npt.NDArray[Any]
 
 LABELS, ALERTS, TRIPLETS = "labels.csv", "alerts.csv", "triplets.npz"
 TRIPLET = ("science", "template", "difference")
-GROUPS = ("objectId", "object", "sky", "pointing", "field", "GalaxyID")  # what may not be split, best first
-IMAGES = ("image", "name", "file", "filename", "GalaxyID", "dr7objid", "id")
+GROUPS = (
+    "objectId",
+    "object",
+    "sky",
+    "pointing",
+    "field",
+    "GalaxyID",
+    "dr7objid",
+    "OBJID",
+    "iauname",
+)  # what may not be split, best first
+IMAGES = ("image", "name", "file", "filename", "GalaxyID", "dr7objid", "OBJID", "iauname", "id")
 MOST_NAMED = 3  # of what is missing
 
 

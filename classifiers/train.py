@@ -355,7 +355,7 @@ def _fit(
     ]
     if recipe.patience:
         ours.append(_Patience(WATCHED, patience=recipe.patience))
-    with _quiet():
+    with quiet():
         trainer = lightning.Trainer(
             max_epochs=recipe.frozen_epochs if module.frozen else recipe.epochs,
             accelerator="auto",
@@ -377,7 +377,7 @@ def _one_left(stamps: PreparedStamps, recipe: Recipe) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Lightning without its advice on workers, GPUs and folders that are there already."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

@@ -103,6 +103,27 @@ def sdss_picture(flux: FloatImage) -> Picture:
     return np.asarray(np.where(seen, np.rint(255 * np.clip(lifted * share, 0, 1)), 0), np.uint8)
 
 
+def flux_of(picture: Picture) -> FloatImage:
+    """
+    What a picture of the survey was made of, as far as its 8 bits tell: the inverse of `sdss_picture`.
+
+    Parameters
+    ----------
+    picture : uint8 `~numpy.ndarray`, shape (..., 3)
+        Red, green, blue.
+
+    Returns
+    -------
+    float32 `~numpy.ndarray`, shape (..., 3)
+        i, r, g in nanomaggies; too little where the picture is burnt out, and no less than the lift.
+    """
+    share = picture.astype(np.float32) / 255
+    shown = share.mean(axis=-1, keepdims=True)
+    mean = np.sinh(shown / BRIGHTNESS) / SOFTENING
+    lifted = share * mean / np.where(shown > 0, shown, 1)
+    return np.asarray((lifted - np.float32(LIFT)) / GAINS, np.float32)
+
+
 def portraits_about(
     sky: Sky, centres: Floats, xyxy: Floats, portrait: Portrait, size: int, bands: Sequence[str] | None = None
 ) -> Picture:

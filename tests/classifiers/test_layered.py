@@ -67,13 +67,13 @@ def test_a_stamp_teaches_the_networks_on_its_way_and_no_other(layered):
     module = StampClassifier(layered, torch.ones(5), 0)
     stamps, edge_on = torch.rand(2, 3, 94, 94), torch.tensor([3, 3])
     module.loss(module(stamps), edge_on).backward()
-    most = [max(float(w.grad.abs().max()) for w in branch.parameters()) for branch in module.network.branches]
+    most = [max(w.grad.abs().max().item() for w in branch.parameters()) for branch in module.network.branches]
     assert most[1] < 1e-5 * min(most[0], most[2])  # but for how the probabilities are rounded
     asked = [branch(stamps) for branch in module.network.eval().branches]
     by_hand = torch.nn.functional.cross_entropy(asked[0], torch.tensor([1, 1])) + torch.nn.functional.cross_entropy(
         asked[2], torch.tensor([0, 0])
     )
-    assert float(module.eval().loss(module(stamps), edge_on)) == pytest.approx(float(by_hand), rel=1e-5)
+    assert module.eval().loss(module(stamps), edge_on).item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
 def test_the_file_says_what_the_layers_say_and_has_no_maps(blobs, task, tmp_path):

@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fieldprep import Field
-from fieldprep.portraits import Portrait, portraits_about, sdss_picture
+from fieldprep.portraits import Portrait, flux_of, portraits_about, sdss_picture
 
 SHAPE = (300, 400)
 NOISE = {"g": 0.0153, "r": 0.0295, "i": 0.0458}
@@ -116,3 +118,14 @@ def test_real_galaxies_have_the_brightness_of_galaxy_zoo_s(data):
     paths = sorted((data / "gz2" / "images").glob("*.jpg"))[:200]
     theirs = np.median([cv2.imread(str(path))[206:218, 206:218, ::-1].reshape(-1, 3) for path in paths], axis=(0, 1))
     assert ours == pytest.approx(theirs, rel=0.25)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_flux_of_a_picture_makes_the_same_picture(seed):
+    random = np.random.default_rng(seed)
+    flux = random.exponential(random.uniform(0.01, 1), (40, 3)).astype(np.float32)
+    picture = sdss_picture(flux)
+    again = sdss_picture(flux_of(picture))
+    assert np.abs(again.astype(int) - picture.astype(int)).max() <= 1
+    whole = (picture > 20).all(axis=1) & (picture < 250).all(axis=1)
+    assert flux_of(picture)[whole] == pytest.approx(flux[whole], rel=0.15)
