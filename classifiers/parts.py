@@ -18,7 +18,42 @@ if TYPE_CHECKING:
 TRAINING, VALIDATION, TEST = range(3)
 PARTS = ("train", "validate", "test")
 UNLISTED = ""
+COLUMN = "part"
 SPLIT_FILE = "split.csv"
+
+
+def parts_in(stamps: StampSet) -> npt.NDArray[np.int64] | None:
+    """
+    Parts that a table of labels gives its stamps, in a column ``part``: train, validate (or validation) or test.
+
+    Parameters
+    ----------
+    stamps : StampSet
+        The stamps.
+
+    Returns
+    -------
+    1D int64 `~numpy.ndarray`, shape (N,), or None
+        Number of each one's part in `PARTS`; None where there is no such column.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If one has another part, or a group stands in two.
+    """
+    if COLUMN not in stamps.rows:
+        return None
+    number = {name: i for i, name in enumerate(PARTS)} | {"validation": VALIDATION}
+    given = stamps.rows[COLUMN].astype(str)
+    unknown = sorted(set(given) - set(number))
+    if unknown:
+        raise InputError(f"column {COLUMN} must be of {', '.join(PARTS)}, got {', '.join(unknown[:3])}")
+    parts = np.array([number[name] for name in given], np.int64)
+    several = pd.Series(parts).groupby(stamps.groups).nunique()
+    if (several > 1).any():
+        names = ", ".join(map(str, several.index[several > 1][:3]))
+        raise InputError(f"column {COLUMN}: {names} stand in more than one part; what belongs together goes to one")
+    return parts
 
 
 def write_split(stamps: StampSet, part: npt.NDArray[np.int64], out: Path) -> None:

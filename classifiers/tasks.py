@@ -22,8 +22,8 @@ from fieldprep.stamps import Cut
 
 RECIPES = Path(__file__).with_name("recipes")
 OPTIMISERS = ("adam", "adamw", "rmsprop", "sgd")
-COSINE, PLATEAU = "cosine", "plateau"
-SCHEDULES = ("constant", COSINE, PLATEAU)
+COSINE, PLATEAU, EXPONENTIAL = "cosine", "plateau", "exponential"
+SCHEDULES = ("constant", COSINE, PLATEAU, EXPONENTIAL)
 FRACTIONS, COUNTS = "votes", "vote_counts"
 OF_VOTES = (FRACTIONS, COUNTS)  # losses of Galaxy Zoo's answers, not of classes
 LOSSES = ("cross_entropy", "binary", *OF_VOTES)
@@ -47,9 +47,11 @@ class Recipe:
         Whose steps.
     rate : float
         Learning rate, at the start.
-    schedule : {'constant', 'cosine', 'plateau'}
+    schedule : {'constant', 'cosine', 'plateau', 'exponential'}
         What becomes of it; cosine falls to nothing at the end, plateau by a fifth after each four epochs without a
-        lower validation loss.
+        lower validation loss, exponential each epoch as ``fall`` says.
+    fall : float
+        Of the exponential schedule: in the nth epoch the rate is exp(-n fall) of its first.
     weight_decay : float
         As the optimiser takes it.
     epochs, batch : int
@@ -97,6 +99,7 @@ class Recipe:
     optimiser: str = "adamw"
     rate: float = 2e-3
     schedule: str = "cosine"
+    fall: float = 0.0
     weight_decay: float = 0.01
     epochs: int = 40
     frozen_epochs: int = 0
@@ -149,6 +152,8 @@ class Recipe:
         needed = self.shares[:-1] if self.of_votes and len(self.shares) and self.shares[-1] == 0 else self.shares
         if len(self.shares) != len(SHARES) or not all(0 < share < float("inf") for share in needed):
             raise ValueError(f"shares must be {len(SHARES)} numbers over 0, got {self.shares!r}")
+        if (self.schedule == EXPONENTIAL) != (self.fall > 0):
+            raise ValueError(f"fall must be over 0 for the schedule exponential, and for it only, got {self.fall!r}")
         if not 0 <= self.balance <= 1:
             raise ValueError(f"balance must be from 0 to 1, got {self.balance!r}")
         if self.of_votes and (self.balance or self.smoothing):

@@ -27,7 +27,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 from torchmetrics import MeanSquaredError, Metric
 from torchmetrics.classification import MulticlassAccuracy
@@ -35,7 +35,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from classifiers.augmenting import augmented, mixed_up
 from classifiers.loading import Item, PreparedStamps, Shuffled
 from classifiers.networks import network_of, tail_of
-from classifiers.tasks import COSINE, COUNTS, PLATEAU, Task
+from classifiers.tasks import COSINE, COUNTS, EXPONENTIAL, PLATEAU, Task
 from classifiers.votelosses import of_counts, of_fractions, said, shared_out
 from fieldprep.errors import InputError, one_line
 
@@ -165,10 +165,14 @@ class StampClassifier(lightning.LightningModule):
         options = {"lr": recipe.rate, "weight_decay": recipe.weight_decay}
         trained = [weights for weights in self.parameters() if weights.requires_grad]
         optimiser = OPTIMISERS[recipe.optimiser](trained, **options)
-        if recipe.schedule != COSINE:
-            return optimiser  # a plateau is a callback's
         epochs = recipe.frozen_epochs if self.frozen else recipe.epochs
-        schedule = CosineAnnealingLR(optimiser, epochs)
+        schedule: LRScheduler
+        if recipe.schedule == COSINE:
+            schedule = CosineAnnealingLR(optimiser, epochs)
+        elif recipe.schedule == EXPONENTIAL:
+            schedule = ExponentialLR(optimiser, math.exp(-recipe.fall))
+        else:
+            return optimiser  # a plateau is a callback's
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from classifiers.classify import Classifier
 from classifiers.export import export_classifier, task_of
 from classifiers.metrics import classification_scores, rates_at
-from classifiers.parts import PARTS, TEST, TRAINING, VALIDATION, write_split
+from classifiers.parts import PARTS, TEST, TRAINING, VALIDATION, parts_in, write_split
 from classifiers.splits import split
 from classifiers.tasks import EITHER
 from classifiers.train import TASK_FILE, train_stamps
@@ -41,7 +41,8 @@ def train_and_export(
         What it is.
     stamps : StampSet
         Labelled stamps, with the labels that their files have, or with votes. Objects, or patches of sky, are dealt out
-        by the recipe's shares to train on, to validate and calibrate on, and to score on; ``split.csv`` says which. A
+        by the recipe's shares to train on, to validate and calibrate on, and to score on, unless a column ``part`` says
+        which is which; ``split.csv`` tells. A
         stamp whose label may be several classes is only trained on.
     out : path
         Folder for the checkpoints, the log and ``TASK.onnx`` with its card.
@@ -64,7 +65,8 @@ def train_and_export(
     """
     of_task = stamps.of_task(task)
     shares = [share for share in task.recipe.shares if share]  # without a last one nothing is left to score on
-    part = split(of_task.labels, of_task.groups, shares, seed=seed)
+    given = parts_in(of_task)
+    part = split(of_task.labels, of_task.groups, shares, seed=seed) if given is None else given
     if resume:
         _check_same(task, seed, out)
     parts = [of_task.select(part == k) for k in (TRAINING, VALIDATION, TEST)]

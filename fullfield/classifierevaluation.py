@@ -12,6 +12,7 @@ from fieldprep.errors import InputError
 from fieldprep.resources import weights_path
 from fullfield.classifierlabels import check_there, mapped_task
 from fullfield.classifierreport import write_classifier_evaluation
+from fullfield.clusterplots import by_region, of_a_cluster
 from fullfield.evaluationtext import number
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def evaluate_classifier(
     dict
         What `classifiers.evaluate.evaluate` gives, and ``task``, ``classifier``, ``network``, ``temperature``,
         ``scored_on``: ``unseen`` and ``words`` as of `Scored`, ``labels`` as given, ``other_labels``, how many stamps
-        have labels that are none; ``notes``, see `notes_of`.
+        have labels that are none; ``notes``, see `notes_of`; of a cluster's members ``regions``, see
+        `fullfield.clusterplots.by_region`.
 
     Raises
     ------
@@ -122,6 +124,8 @@ def evaluate_classifier(
         },
         **evaluate(judged, validation=validation, recall=recall, magnitude=magnitude),
     }
+    if of_a_cluster(judged):
+        result["regions"] = by_region(judged)
     result["notes"] = notes_of(result)
     if out is not None:
         write_classifier_evaluation(out, result, judged, model, weights_path(name))
@@ -241,6 +245,9 @@ def as_text(result: Mapping[str, Any]) -> str:
             f"threshold of {threshold['class']} for a recall of {threshold['wanted']:g}: {threshold['value']:.4f}, "
             f"which gives recall {number(threshold['recall'])}, false positives {number(threshold['false_positives'])}"
         )
+    for region, row in result.get("regions", {}).items():
+        told = ", ".join(f"{name} {number(entry)}" for name, entry in row.items() if entry["n"])
+        lines.append(f"{region}: {told}")
     if binned := result.get("magnitudes"):
         bins = (f"{row['low']}-{row['high']} {row['accuracy']['value']:.3f} (n {row['n']})" for row in binned["bins"])
         lines.append(f"accuracy by {binned['column']}: {', '.join(bins) or 'no stamp has a magnitude in it'}")

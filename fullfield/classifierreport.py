@@ -10,6 +10,7 @@ from fieldprep.network import first_filters
 from fullfield.catalogue import atomic
 from fullfield.classifiergalleries import Looked, examples, least_sure, surest_mistakes
 from fullfield.classifierplots import plots_of
+from fullfield.clusterplots import cluster_plots
 from fullfield.pages import TABLE_FILE, cell, class_tables, document, image, paragraph, plain, table, write_page
 
 if TYPE_CHECKING:
@@ -50,12 +51,15 @@ def write_classifier_evaluation(
     """
     filters = first_filters(path)
     plots = plots_of(result, filters[0] if filters else None, classifier.card.preparation)
+    if "regions" in result:
+        plots |= cluster_plots(judged)
     looked = Looked.of(judged, classifier, path)
     parts = [
         *_heading(result),
         *_scores(result),
         *_thresholds(result),
         *_plots(result, plots),
+        *_cluster(result, plots),
         *surest_mistakes(looked),
         *least_sure(looked),
         "<h2>What it looks at</h2>",
@@ -159,6 +163,26 @@ def _plots(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[str]:
         if "magnitudes" in plots:
             parts.append(image("magnitudes", plots, "scores by magnitude"))
     return parts
+
+
+def _cluster(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[str]:
+    if "regions" not in result:
+        return []
+    rows = [
+        (html.escape(name), *(cell(row[key]) for key in ("accuracy", "completeness", "purity")))
+        for name, row in result["regions"].items()
+    ]
+    return [
+        "<h2>Of the cluster</h2>",
+        paragraph(
+            "By region of the colour-magnitude diagram: accuracy, the share of members that are found, and of members "
+            "among those called so."
+        ),
+        table(("region", "accuracy", "completeness", "purity"), rows),
+        image("sky", plots, "members on the sky, as they are and as they are called"),
+        image("colours", plots, "members by magnitude and colour"),
+        image("pairs", plots, "pairs of magnitude, colours and probability"),
+    ]
 
 
 def _filters(filters: list[FloatArray], plots: Mapping[str, bytes]) -> list[str]:

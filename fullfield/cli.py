@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
@@ -239,6 +240,9 @@ def prepare(
     ] = "petrosian:4.24",
     pixels: Annotated[int, typer.Option(min=8, help="Cutouts: side in pixels.")] = 128,
     floats: Annotated[bool, typer.Option("--floats", help="Cutouts: the bands' flux too, as NumPy files.")] = False,
+    keep: Annotated[
+        str, typer.Option(help="Cutouts: further columns of the catalogue for labels.csv, by commas.")
+    ] = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes; the cores are shared among them.")] = 1,
     frames: Annotated[
         Path | None, typer.Option(help="Folder for the files of a survey's fields (default: the user's cache).")
@@ -265,7 +269,13 @@ def prepare(
             recipe,
             variants=tuple(variants.split(",")) if variants else None,
             faintest=faintest,
-            cutouts={"label": label, "size": size, "pixels": pixels, "floats": floats},
+            cutouts={
+                "label": label,
+                "size": size,
+                "pixels": pixels,
+                "floats": floats,
+                "keep": tuple(filter(None, keep.split(","))),
+            },
         ),
         catalogue,
         parse_columns(columns),
@@ -286,6 +296,61 @@ def prepare(
     typer.echo(f"{counts}: {out} (look at {out / 'report.html'})")
     if made.failures:
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def cluster(
+    place: Annotated[
+        str, typer.Argument(metavar="PLACE", help='\'perseus\', or a position or name as "49.95 +41.51", "Abell 426".')
+    ],
+    out: Out,
+    radius: Annotated[float | None, typer.Option(help="How far about it objects are looked for, degrees.")] = None,
+    redshifts: Annotated[
+        str | None, typer.Option(help="Of members, LOW,HIGH; nearer is a star, farther behind.")
+    ] = None,
+    catalogue: Annotated[
+        str | None, typer.Option(help="vizier:TABLE that classes its galaxies (default: redshifts alone tell).")
+    ] = None,
+    members: Annotated[str, typer.Option(help="The catalogue's classes of members, by commas.")] = "3,5",
+    background: Annotated[str, typer.Option(help="Its classes of what is none.")] = "0,1,2,6",
+    dropped: Annotated[str, typer.Option(help="Its classes that are left out.")] = "4",
+    faintest: Annotated[float, typer.Option(help="r magnitude that all must be brighter than.")] = 19.4,
+    seed: Annotated[int, typer.Option(help="Of how it is shared out.")] = 0,
+) -> None:
+    """
+    Make the labelled sample of a cluster of galaxies: members and others, cleaned and shared out.
+
+    DIR/sample.csv is a catalogue for 'prepare --recipe cutouts', DIR/cleaning.csv tells how many were left after each
+    step, DIR/removed.csv who went and why, DIR/diagram.png is the colour-magnitude diagram.
+
+    Example: fullfield cluster perseus --out perseus
+
+    Example: fullfield cluster "194.95 +27.98" --radius 1 --redshifts 0.016,0.032 --out coma
+
+    Then: fullfield prepare FIELDS --recipe cutouts --floats --catalogue perseus/sample.csv --label label
+    --radius fixed:10 --size arcsec:79.2 --pixels 200 --keep name,group,part,region,modelMag_r,g_z --out stamps
+    """
+    from fieldprep.clusters import Classes  # noqa: PLC0415 -- --help answers without loading it
+    from fullfield.clusters import cluster_named, write_sample  # noqa: PLC0415 -- as above
+
+    chosen = cluster_named(
+        place,
+        radius=radius,
+        redshifts=redshifts,
+        catalogue=catalogue,
+        classes=Classes(_names(members), _names(background), _names(dropped)),
+    )
+    sample = write_sample(chosen, out, faintest=faintest, seed=seed)
+    for note in sample.notes:
+        typer.echo(note)
+    counts = Counter(zip(sample.rows["label"], sample.rows["part"], strict=True))
+    told = ", ".join(f"{count} {label} to {part}" for (label, part), count in sorted(counts.items()))
+    typer.echo(f"{len(sample.rows)} objects ({told}): {out / 'sample.csv'}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fieldprep.errors import InputError, OutputError, UsageError, one_line
-from fieldprep.training.cutoutsets import join_cutouts
+from fieldprep.training.cutoutsets import CutoutRecipe, join_cutouts
 from fieldprep.training.recipes import S1_SHARE, Recipe
 from fieldprep.training.records import RECORD_FILE, FieldRecord, replace_folder
-from fieldprep.training.splits import LEFT_OUT, TRAIN, VALIDATION, Place, drawn_part, split
+from fieldprep.training.splits import LEFT_OUT, TRAIN, VALIDATION, Place, drawn_part, split, undivided
 from fieldprep.training.trainingsets import join_fields
 from fieldprep.variants import VARIANTS
 from fullfield.catalogue import write_json
@@ -244,14 +244,7 @@ def _join(
     if not kept:
         reasons = [*left_out.values(), *(failure.error for failure in failures)]
         raise InputError(f"no field to make a set of: {reasons[0]}")
-    places = split(
-        [record.footprint for record in kept],
-        [record.counts["labelled"] for record in kept],
-        validation=division.validation,
-        share=division.share,
-        seed=division.seed,
-        block_deg=division.block_deg,
-    )
+    places = _places(kept, asked, division)
     left_out |= {place.footprint.name: place.reason for place in places if place.half == LEFT_OUT}
     used = [place for place in places if place.half != LEFT_OUT]
     out = folder / "set"
@@ -269,6 +262,20 @@ def _join(
     write_report(out, asked.recipe, fields, records, notes)
     sizes = {f"{half}_fields": sum(place.half == half for place in used) for half in (TRAIN, VALIDATION)}
     return Prepared(sizes | counts, left_out, failures, notes)
+
+
+def _places(kept: Sequence[FieldRecord], asked: Asked, division: Division) -> list[Place]:
+    footprints = [record.footprint for record in kept]
+    if isinstance(asked.recipe, CutoutRecipe) and asked.recipe.shared_out:
+        return undivided(footprints, block_deg=division.block_deg)
+    return split(
+        footprints,
+        [record.counts["labelled"] for record in kept],
+        validation=division.validation,
+        share=division.share,
+        seed=division.seed,
+        block_deg=division.block_deg,
+    )
 
 
 def _fields_table(

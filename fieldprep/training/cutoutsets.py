@@ -30,6 +30,7 @@ Texts = npt.NDArray[Any]
 
 LABELS_FILE = "labels.csv"
 R90_OF_PETROSIAN = 1.06  # of an exponential disc (1.37 of a de Vaucouleurs profile), for catalogues without the former
+PART = "part"  # column that shares objects out
 AT_ONCE = 64  # stamps in memory
 
 
@@ -53,6 +54,9 @@ class CutoutRecipe:
         Side of a stamp in pixels.
     floats : bool
         Whether to write the flux of the bands too, as ``stamps/HALF/FIELD.npz``.
+    keep : tuple of str
+        Further columns of the catalogue that ``labels.csv`` has. With ``part`` among them the objects are shared out
+        already, and the fields are not.
     faintest : float, optional
         Objects fainter than this r magnitude are left out; those without a magnitude are not.
 
@@ -67,11 +71,17 @@ class CutoutRecipe:
     size: str = "petrosian:4.24"
     pixels: int = 128
     floats: bool = False
+    keep: tuple[str, ...] = ()
     faintest: float | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"(petrosian|arcsec):\d*\.?\d+", self.size) or self.width <= 0:
             raise UsageError(f"--size wants petrosian:FACTOR or arcsec:WIDTH, as in petrosian:4.24; got {self.size}")
+
+    @property
+    def shared_out(self) -> bool:
+        """Whether the catalogue says which objects are trained on."""
+        return PART in self.keep
 
     @property
     def width(self) -> float:
@@ -103,7 +113,7 @@ def write_cutouts(field: Field, sources: Sources, recipe: CutoutRecipe, folder: 
     Raises
     ------
     fieldprep.errors.InputError
-        If the catalogue lacks the label's column, or the field its pixel scale.
+        If the catalogue lacks the label's column or one to keep, or the field its pixel scale.
     fieldprep.errors.OutputError
         If a picture cannot be written.
     """
@@ -111,6 +121,10 @@ def write_cutouts(field: Field, sources: Sources, recipe: CutoutRecipe, folder: 
         raise InputError(f"{field.name}: its pixel scale is not known, so a width in arcsec cannot be cut")
     labels, widths = labels_of(sources, recipe.label), _widths(sources, recipe, field)
     chosen, counts = _chosen(sources, recipe, labels, widths)
+    lacking = [name for name in recipe.keep if name not in sources.rows.columns]
+    if lacking:
+        have = ", ".join(map(str, sources.rows.columns))
+        raise InputError(f"{field.name}: its catalogue has no column {', '.join(lacking)} to keep; it has {have}")
     kept, texts, arcsec = sources.select(chosen), labels[chosen], widths[chosen]
     table = pd.DataFrame(
         {
@@ -122,6 +136,7 @@ def write_cutouts(field: Field, sources: Sources, recipe: CutoutRecipe, folder: 
             "scale_arcsec": arcsec / recipe.pixels,
             "radius_px": kept.radius,
             "ignore": kept.ignore,
+            **{name: kept.rows[name].to_numpy() for name in recipe.keep},
         }
     )
     names = _file_names(table)

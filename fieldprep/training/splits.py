@@ -171,6 +171,24 @@ def split(
     return places
 
 
+def undivided(fields: Sequence[Footprint], *, block_deg: float = 2.0) -> list[Place]:
+    """
+    Fields that are not shared out, because their objects are: all are for training.
+
+    Parameters
+    ----------
+    fields, block_deg
+        As of `split`.
+
+    Returns
+    -------
+    list of Place
+        In the order of ``fields``.
+    """
+    cells = blocks(fields, touching(fields), block_deg)
+    return [Place(field, cell, TRAIN, "") for field, cell in zip(fields, cells, strict=True)]
+
+
 def touching(fields: Sequence[Footprint], buffer_arcmin: float = BUFFER_ARCMIN) -> list[tuple[int, int]]:
     """
     Pairs of fields that lie on the same sky or beside each other.

@@ -97,6 +97,7 @@ def test_the_three_tasks_of_the_same_stamps_read_the_same_labels_and_stamps():
 def test_the_papers_tasks_have_the_papers_shares(name):
     his = "Negm" in Task.read(name).about or name.startswith("sdss_sn")
     others = {"galaxy10": (0.8, 0.1, 0.1), "galaxy10_sdss": (0.8, 0.1, 0.1), "gz2": (0.85, 0.15, 0.0)}
+    others |= dict.fromkeys(("cluster_member", "cluster_member_vit"), (0.5625, 0.1875, 0.25))
     wanted = NEGM if his else others.get(name, SHARES)
     assert Task.read(name).recipe.shares == wanted
 
@@ -111,6 +112,8 @@ def test_the_papers_tasks_have_the_papers_shares(name):
         ("size = 16", "size = 0", "size must be"),
         ("epochs = 3", "epochs = 0", "epochs must be over 0"),
         ("epochs = 3", 'loss = "hinge"', "loss must be of"),
+        ("epochs = 3", 'schedule = "exponential"', "fall must be over 0"),
+        ("epochs = 3", "fall = 0.1", "fall must be over 0 for the schedule exponential, and for it only"),
         ("epochs = 3", 'precision = "8"', "precision must be of"),
         ("epochs = 3", "balance = 2", "balance must be from 0 to 1"),
         ("epochs = 3", "average = 1.0", "average must be from 0 to under 1"),

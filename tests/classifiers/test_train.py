@@ -54,8 +54,9 @@ def test_a_network_learns_what_is_plain_to_see(blobs, task, tmp_path):
     assert log["lr-AdamW"].dropna().is_monotonic_decreasing
 
 
-def test_a_training_that_was_stopped_goes_on_to_the_same_curve(blobs, task, tmp_path):
-    how, stamps, others = task("negm_refined", epochs=4), blobs(), blobs(20, seed=1)
+@pytest.mark.parametrize("recipe", [{}, {"schedule": "exponential", "fall": 0.3, "mixup": 0.3, "tint": 0.1}])
+def test_a_training_that_was_stopped_goes_on_to_the_same_curve(blobs, task, tmp_path, recipe):
+    how, stamps, others = task("negm_refined", epochs=4, **recipe), blobs(), blobs(20, seed=1)
     train_stamps(how, stamps, others, tmp_path / "whole", seed=3)
     with pytest.raises(RuntimeError, match="stopped"):
         train_stamps(how, stamps, others, tmp_path / "parts", seed=3, callbacks=(Stop(2),))

@@ -72,6 +72,22 @@ def test_what_may_be_of_several_classes_is_trained_on_unless_its_object_is_score
     assert counts == {**split.value_counts().to_dict(), "train": int((split == "train").sum()) + also}
 
 
+def test_a_table_that_shares_its_stamps_out_is_followed(blobs, task, tmp_path):
+    stamps = blobs(40)
+    part = np.array(["train"] * 24 + ["validation"] * 8 + ["test"] * 8)
+    given = replace(stamps, rows=stamps.rows.assign(part=part))
+    how = task(epochs=2, schedule="exponential", fall=0.5, rate=0.01)
+    train_and_export(how, given, tmp_path)
+    split = pd.read_csv(tmp_path / "split.csv").set_index("name")["part"]
+    assert split.loc[stamps.names].tolist() == [{"validation": "validate"}.get(name, name) for name in part]
+    rates = pd.read_csv(tmp_path / "log" / "metrics.csv")["lr-AdamW"].dropna().tolist()
+    assert rates == pytest.approx([0.01, 0.01 * np.exp(-0.5)])
+    with pytest.raises(InputError, match="column part must be of train, validate, test, got held"):
+        train_and_export(how, replace(given, rows=stamps.rows.assign(part="held")), tmp_path)
+    with pytest.raises(InputError, match="s0 stand in more than one part"):
+        train_and_export(how, replace(given, groups=np.where(np.arange(40) % 16 < 2, "s0", given.groups)), tmp_path)
+
+
 def test_a_training_is_resumed_with_what_it_was_begun_with_and_nothing_else(blobs, task, tmp_path):
     how = task(epochs=1)
     train_and_export(how, blobs(), tmp_path)
