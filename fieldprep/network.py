@@ -171,3 +171,45 @@ def first_filters(path: Path) -> list[FloatArray]:
         for seen, weights in pairs
         if seen.get_type_name() == "Parameter" and weights.get_type_name() == "Constant"
     ]
+
+
+def attention_weights(path: Path, batch: FloatArray) -> list[FloatArray]:
+    """
+    How much each token of a transformer attends to each other, layer by layer.
+
+    Parameters
+    ----------
+    path : path
+        The ``.onnx``.
+    batch : 4D float32 `~numpy.ndarray`, shape (N, C, H, W)
+        What it is run on.
+
+    Returns
+    -------
+    list of 4D float32 `~numpy.ndarray`, shape (N, heads, T, T)
+        From the first layer to the last; none where the network does not attend.
+
+    Raises
+    ------
+    fieldprep.errors.InputError
+        If the file cannot be read.
+    """
+    import openvino  # noqa: PLC0415 -- see _openvino
+
+    core = openvino.Core()
+    try:
+        model = core.read_model(path)
+    except Exception as error:
+        raise InputError(f"{path}: not a network that openvino can load ({one_line(error)})") from error
+    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() == "Softmax"]
+    squares = [node for node in nodes if _of_tokens(node.output(0).get_partial_shape())]
+    if not squares:
+        return []
+    model.add_outputs([node.output(0) for node in squares])
+    result = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([batch])
+    return [np.array(result[k], np.float32) for k in range(len(result) - len(squares), len(result))]
+
+
+def _of_tokens(shape: Any) -> bool:
+    """Whether a shape is (N, heads, T, T)."""
+    return len(shape) == 4 and shape[2] == shape[3]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from classifiers.rollout import rollout
 from classifiers.series import Series
 from fieldprep.errors import InputError
 from fullfield.pages import TABLE_FILE, cards, paragraph
@@ -27,6 +28,11 @@ Ints = npt.NDArray[np.int64]
 
 MOST_SHOWN = 24  # stamps of a gallery; the page says of how many
 MAPS_OF_A_CLASS = 6
+TIMM = "timm:"  # whose networks may be transformers
+ATTENDS = (
+    "Below each where what its class is told from comes from, through all layers (attention rollout, Abnar & Zuidema 2020), "
+    "from the least to the most of each; it does not tell for which class."
+)
 NO_TRAIN = 'Maps of where it looks need the train extra: pip install "fullfield[train]".'
 
 
@@ -58,6 +64,7 @@ class Looked:
     examples: Ints
     maps: dict[tuple[int, int], FloatArray]
     without: str
+    rolled: bool = False
 
     @classmethod
     def of(cls, judged: Judged, classifier: Classifier, path: Path) -> Looked:
@@ -83,8 +90,8 @@ class Looked:
         shown = mistakes[:MOST_SHOWN]
         stamps = np.concatenate([shown, shown, examples])
         classes = np.concatenate([judged.true[shown], judged.given[shown], judged.given[examples]])
-        maps, without = _maps(judged, classifier, path, stamps, classes)
-        return cls(judged, classifier, mistakes, examples, maps, without)
+        maps, without, rolled = _maps(judged, classifier, path, stamps, classes)
+        return cls(judged, classifier, mistakes, examples, maps, without, rolled)
 
     def figure(self, i: int, classes: Sequence[tuple[int, str]] = ()) -> tuple[list[list[Panel]], str]:
         """A stamp as of `fullfield.pages.cards`, and under it the maps of these classes, each with what it is of."""
@@ -109,13 +116,19 @@ def surest_mistakes(looked: Looked) -> list[str]:
     """Gallery of the mistakes, with the maps of the true class and of the class given."""
     classes, true, given = looked.judged.classes, looked.judged.true, looked.judged.given
     maps = (
-        "Under each what speaks for its own class, then what speaks for the class given (Grad-CAM, see below), each by "
-        "its own highest; a map without colour: nothing does."
+        ATTENDS
+        if looked.rolled
+        else (
+            "Under each what speaks for its own class, then what speaks for the class given (Grad-CAM, see below), each by "
+            "its own highest; a map without colour: nothing does."
+        )
     )
     figures = [
         looked.figure(
             i,
-            (
+            ((int(given[i]), "what it attends to"),)
+            if looked.rolled
+            else (
                 (int(true[i]), f"for {classes[true[i]]}, its class"),
                 (int(given[i]), f"for {classes[given[i]]}, the class given"),
             ),
@@ -141,14 +154,18 @@ def least_sure(looked: Looked) -> list[str]:
 
 def examples(looked: Looked) -> list[str]:
     """Gallery of right answers with the map of their class."""
-    head = "<h3>Which parts of a stamp speak for the class given (Grad-CAM)</h3>"
+    head = f"<h3>{'What it attends to' if looked.rolled else 'Which parts of a stamp speak for the class given (Grad-CAM)'}</h3>"
     if looked.without:
         return [head, paragraph(looked.without)]
     given = looked.judged.given
     text = (
-        f"Of each class at most {MAPS_OF_A_CLASS} right answers, from the surest to the least sure, each with the map "
-        "on it below, brightest where most speaks for the class. Without colour: nothing does, it was given for want "
-        "of another. Selvaraju et al. 2017, on the last convolution. Maps of the mistakes are with them, above."
+        f"Of each class at most {MAPS_OF_A_CLASS} right answers, from the surest to the least sure, each with its map. "
+    )
+    text += (
+        ATTENDS
+        if looked.rolled
+        else "It is brightest where most speaks for the class. Without colour: nothing does, it was given for want of "
+        "another. Selvaraju et al. 2017, on the last convolution. Maps of the mistakes are with them, above."
     )
     figures = [looked.figure(i, ((int(given[i]), ""),)) for i in looked.examples.tolist()]
     return [head, paragraph(text), cards(figures)] if figures else [head, paragraph("There is no right answer.")]
@@ -188,20 +205,23 @@ def _inputs(judged: Judged, classifier: Classifier, chosen: Sequence[int]) -> tu
 
 def _maps(
     judged: Judged, classifier: Classifier, path: Path, stamps: Ints, classes: Ints
-) -> tuple[dict[tuple[int, int], FloatArray], str]:
-    """Grad-CAM by stamp and class, or why there is none."""
+) -> tuple[dict[tuple[int, int], FloatArray], str, bool]:
+    """Maps by stamp and class, or why there is none, and whether they are a transformer's attention, not Grad-CAM."""
+    asked = list(zip(stamps.tolist(), classes.tolist(), strict=True))
+    inputs, _ = _inputs(judged, classifier, stamps.tolist())
+    if classifier.card.network.startswith(TIMM) and (rolled := rollout(path, inputs)) is not None:
+        return dict(zip(asked, rolled, strict=True)), "", True
     try:
         from classifiers.attention import attention, check_same, networks_of  # noqa: PLC0415 -- needs the train extra
     except ImportError:
-        return {}, NO_TRAIN
+        return {}, NO_TRAIN, False
     try:
         networks = networks_of(path, classifier.card)
-        inputs, _ = _inputs(judged, classifier, stamps.tolist())
         check_same(networks, classifier, inputs)
         heat = attention(networks, classifier.card, inputs, classes)
     except InputError as error:  # the figures stand without the maps
-        return {}, f"Not drawn: {error}."
-    return dict(zip(zip(stamps.tolist(), classes.tolist(), strict=True), heat, strict=True)), ""
+        return {}, f"Not drawn: {error}.", False
+    return dict(zip(asked, heat, strict=True)), "", False
 
 
 def _spread_out(judged: Judged, order: Ints) -> Ints:
