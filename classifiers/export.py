@@ -122,7 +122,7 @@ def export_classifier(
         If draws are asked of a network without dropout, or one draw is.
     """
     task = task_of(checkpoints[0])
-    networks = [load_checkpoint(path, task_of(path)).network.eval() for path in checkpoints]
+    networks = [_network(path) for path in checkpoints]
     example = tuple(torch.from_numpy(part) for part in _made_up(task.stamps, 2))
     if draws:
         networks = [one for network in networks for one in drawn(network, draws, example)]
@@ -166,6 +166,17 @@ def export_classifier(
         card = replace(card, temperature=temperature, thresholds=_thresholds(true == 0, found[:, 0]))
     card.write(out.with_suffix(".json"))
     return out
+
+
+def _network(path: Path) -> nn.Module:
+    """Network of a checkpoint; of classes that are to be unweighted its last biases less their weights' logarithms."""
+    task = task_of(path)
+    module = load_checkpoint(path, task)
+    if task.unweighted:
+        last = [layer for layer in module.network.modules() if isinstance(layer, nn.Linear)][-1]
+        with torch.no_grad():
+            last.bias -= module.weights.log()
+    return module.network.eval()
 
 
 def _named(task: Task, number: int, draws: int) -> str:

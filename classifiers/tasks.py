@@ -61,9 +61,6 @@ class Recipe:
         statistics of its batch normalisations too; rate, schedule and patience then begin anew from the best of them.
     precision : {'32-true', 'bf16-mixed'}
         Lightning's name of what it is computed in; bfloat16 takes half the time where a processor multiplies it.
-    average : float
-        How much of itself a running mean of the weights keeps at each step, which is then what is validated and
-        exported; 0: the weights themselves.
     patience : int
         Epochs without a lower validation loss after which it ends; 0 never.
     loss : {'cross_entropy', 'binary', 'votes', 'vote_counts'}
@@ -105,7 +102,6 @@ class Recipe:
     frozen_epochs: int = 0
     batch: int = 64
     precision: str = "32-true"
-    average: float = 0.0
     patience: int = 0
     loss: str = "cross_entropy"
     balance: float = 1.0
@@ -145,8 +141,6 @@ class Recipe:
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be under 0, got {getattr(self, name)!r}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average must be from 0 to under 1, got {self.average!r}")
         if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] < float("inf"):
             raise ValueError(f"brightness must be two factors over 0, the lesser first, got {self.brightness!r}")
         needed = self.shares[:-1] if self.of_votes and len(self.shares) and self.shares[-1] == 0 else self.shares
@@ -204,6 +198,9 @@ class Task:
         Half-light radius that stars are brought to in it, likewise.
     portrait : mapping, optional
         How a detection is framed, for a task of pictures, as of `fieldprep.portraits.Portrait`.
+    unweighted : bool
+        Whether what is exported takes the classes' weights of the training back out of its probabilities, so that they
+        are those of classes as common as in what it was trained on.
     unsure : float
         Probability under which no class is given.
     centre : float
@@ -228,6 +225,7 @@ class Task:
     sides: float | None = None
     stars: float = 0.0
     portrait: Mapping[str, float] | None = None
+    unweighted: bool = False
     unsure: float = 0.0
     centre: float = 1.0
     tree: bool = False
@@ -245,6 +243,8 @@ class Task:
             check_layers(self.layers, self.classes)
             if self.recipe.loss != "cross_entropy" or self.stamps.epochs > 1 or self.recipe.frozen_epochs:
                 raise ValueError("layers need the loss cross_entropy, stamps of one epoch and no frozen_epochs")
+        if self.unweighted and (self.layers or self.recipe.loss != "cross_entropy"):
+            raise ValueError("unweighted must be false for layers, and for other losses than cross_entropy")
         if not 0 < self.centre <= 1:
             raise ValueError(f"centre must be over 0 and at most 1, got {self.centre!r}")
         if self.portrait is not None:

@@ -21,7 +21,6 @@ import torch
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
-    EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
 )
@@ -352,7 +351,6 @@ def _fit(
     ours: list[Callback] = [
         LearningRateMonitor("epoch"),
         *([_Plateau()] if recipe.schedule == PLATEAU else []),
-        *([EMAWeightAveraging(decay=recipe.average)] if recipe.average else []),
         # two of them: one that does both writes the last only when it is the best
         ModelCheckpoint(out, "best", monitor=WATCHED, enable_version_counter=False),
         ModelCheckpoint(out, "last", enable_version_counter=False),

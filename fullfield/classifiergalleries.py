@@ -30,8 +30,8 @@ MOST_SHOWN = 24  # stamps of a gallery; the page says of how many
 MAPS_OF_A_CLASS = 6
 TIMM = "timm:"  # whose networks may be transformers
 ATTENDS = (
-    "Below each where what its class is told from comes from, through all layers (attention rollout, Abnar & Zuidema 2020), "
-    "from the least to the most of each; it does not tell for which class."
+    "Below each where what its class is told from comes from, through all layers (attention rollout, Abnar & Zuidema "
+    "2020), from the least to the most of each; it does not tell for which class."
 )
 NO_TRAIN = 'Maps of where it looks need the train extra: pip install "fullfield[train]".'
 
@@ -119,8 +119,8 @@ def surest_mistakes(looked: Looked) -> list[str]:
         ATTENDS
         if looked.rolled
         else (
-            "Under each what speaks for its own class, then what speaks for the class given (Grad-CAM, see below), each by "
-            "its own highest; a map without colour: nothing does."
+            "Under each what speaks for its own class, then what speaks for the class given (Grad-CAM, below), each "
+            "by its own highest; a map without colour: nothing does."
         )
     )
     figures = [
@@ -154,7 +154,8 @@ def least_sure(looked: Looked) -> list[str]:
 
 def examples(looked: Looked) -> list[str]:
     """Gallery of right answers with the map of their class."""
-    head = f"<h3>{'What it attends to' if looked.rolled else 'Which parts of a stamp speak for the class given (Grad-CAM)'}</h3>"
+    what = "What it attends to" if looked.rolled else "Which parts of a stamp speak for the class given (Grad-CAM)"
+    head = f"<h3>{what}</h3>"
     if looked.without:
         return [head, paragraph(looked.without)]
     given = looked.judged.given

@@ -116,7 +116,7 @@ def test_the_papers_tasks_have_the_papers_shares(name):
         ("epochs = 3", "fall = 0.1", "fall must be over 0 for the schedule exponential, and for it only"),
         ("epochs = 3", 'precision = "8"', "precision must be of"),
         ("epochs = 3", "balance = 2", "balance must be from 0 to 1"),
-        ("epochs = 3", "average = 1.0", "average must be from 0 to under 1"),
+        ('name = "own"', 'name = "own"\nunweighted = true\nlayers = {q = ["a", "b"]}', "unweighted must be false"),
         ('"1" = "a"', '"1" = "a|z"', "labels must be of a, b, got z"),
         ("epochs = 3", 'augment = ["warp"]', "augment must be of"),
         ("epochs = 3", "shares = [0.7, 0.3]", "shares must be 3 numbers over 0"),

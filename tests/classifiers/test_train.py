@@ -71,23 +71,6 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_curve(blobs, task, tmp_
         assert torch.allclose(weights, other[name]), name
 
 
-def test_a_mean_of_the_weights_is_what_is_validated_kept_and_gone_on_with(blobs, task, tmp_path):
-    how, stamps, others = task(epochs=4, average=0.9, precision="bf16-mixed"), blobs(), blobs(20, seed=1)
-    whole = train_stamps(how, stamps, others, tmp_path / "whole")
-    with pytest.raises(RuntimeError, match="stopped"):
-        train_stamps(how, stamps, others, tmp_path / "parts", callbacks=(Stop(2),))
-    parts = train_stamps(how, stamps, others, tmp_path / "parts", resume=True)
-    one, other = load_checkpoint(whole, how), load_checkpoint(parts, how)
-    for name, weights in one.network.state_dict().items():
-        assert torch.allclose(weights, other.network.state_dict()[name]), name
-    inputs = torch.from_numpy(how.stamps(others.stamps))
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        loss = one.loss(one(inputs), torch.from_numpy(how.numbers_of(others.labels)))
-    assert losses(tmp_path / "whole")["val_loss"][-1] == pytest.approx(float(loss), abs=2e-3)
-    raw = torch.load(whole, weights_only=False)["current_model_state"]
-    assert not all(torch.equal(weights, raw[f"network.{name}"]) for name, weights in one.network.state_dict().items())
-
-
 def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(blobs, task, tmp_path):
     # steps so wide that the loss goes up and down
     how = task(epochs=6, rate=0.3, optimiser="sgd", schedule="constant", weight_decay=0.0)
@@ -167,6 +150,19 @@ def test_the_file_that_is_run_is_the_network_that_was_trained(blobs, task, tmp_p
     )
     assert card.activation == ("sigmoid" if name == "negm" else "softmax")
     assert (card.task, classifier.classes, card.limits) == ("blob", ("wide", "narrow"), ["blobs"])
+
+
+def test_a_file_takes_the_weights_of_the_classes_back_out(blobs, task, tmp_path):
+    stamps = blobs(30).select(np.array([i for i in range(30) if i % 2 == 0 or i < 6]))  # 15 wide and 3 narrow
+    weighted = task(balance=1, precision="bf16-mixed")
+    last = train_stamps(weighted, stamps, stamps, tmp_path / "t")
+    plain = Classifier.load(export_classifier([last], tmp_path / "plain.onnx")).logits(stamps.stamps)[:, 0]
+    told = tmp_path / "t" / "task.json"
+    told.write_text(told.read_text().replace('"unweighted": false', '"unweighted": true'))
+    found = Classifier.load(export_classifier([last], tmp_path / "unweighted.onnx")).logits(stamps.stamps)[:, 0]
+    weights = class_weights(weighted.numbers_of(stamps.labels), 2, balance=1).numpy()
+    assert found == pytest.approx(plain - np.log(weights), abs=1e-4)
+    assert (found[:, 0] - found[:, 1] > plain[:, 0] - plain[:, 1]).all()  # the commoner class is likelier
 
 
 def test_several_networks_in_one_file_vote(blobs, task, tmp_path):
