@@ -9,9 +9,14 @@ import torch
 from torch import nn
 
 from classifiers.tasks import FLIPS, ROTATIONS, TURNS
+from fieldprep.portraits import SDSS_NOISE, flux_of, shown
 
 if TYPE_CHECKING:
     from classifiers.tasks import Recipe
+
+
+TOGETHER = 8  # pictures that are made equally coarse
+_SEEING = torch.tensor([1.0, 2.0, 1.0]).outer(torch.tensor([1.0, 2.0, 1.0])) / 16
 
 
 def augmented(inputs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
@@ -47,6 +52,8 @@ def augmented(inputs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
         corners = (most + steps).tolist()
         pairs = zip(padded, corners, strict=True)
         inputs = torch.stack([one[:, y : y + size, x : x + size] for one, (y, x) in pairs])
+    if recipe.degrades:
+        inputs = degraded(inputs, recipe)
     least, largest = recipe.brightness
     if least < largest or least != 1:
         factors = least + (largest - least) * torch.rand(n)
@@ -96,3 +103,34 @@ def mixed_up(inputs: torch.Tensor, alpha: float) -> tuple[torch.Tensor, torch.Te
     share = float(torch.distributions.Beta(alpha, alpha).sample())
     partner = torch.randperm(len(inputs)).to(inputs.device)
     return share * inputs + (1 - share) * inputs[partner], partner, share
+
+
+def degraded(pictures: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """
+    Pictures of a batch, the first half of them fainter and coarser, with the noise of SDSS's sky.
+
+    Parameters
+    ----------
+    pictures : tensor, shape (N, 3, size, size)
+        Red, green, blue from 0 to 1, with `fieldprep.portraits.shown`'s stretch.
+    recipe : Recipe
+        How faint and how coarse at most; the logarithms are drawn evenly, the coarseness for a few at a time.
+
+    Returns
+    -------
+    tensor, shape (N, 3, size, size)
+    """
+    size, half = pictures.shape[-1], (len(pictures) + 1) // 2
+    parts = []
+    for part in pictures[:half].split(TOGETHER):
+        flux = torch.from_numpy(flux_of(part.cpu().permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
+        flux = flux * torch.exp(math.log(recipe.faintest) * torch.rand(len(part), 1, 1, 1))
+        coarse = max(8, round(size / math.exp(math.log(recipe.coarsest) * float(torch.rand(())))))
+        if coarse < size:
+            flux = nn.functional.interpolate(flux, size=(coarse, coarse), mode="area")
+            flux = nn.functional.conv2d(flux, _SEEING.expand(3, 1, 3, 3), padding=1, groups=3)
+        flux = flux + torch.tensor(SDSS_NOISE, dtype=flux.dtype)[:, None, None] * torch.randn_like(flux)
+        if coarse < size:
+            flux = nn.functional.interpolate(flux, size=(size, size), mode="bilinear", align_corners=False)
+        parts.append(torch.from_numpy(shown(flux.permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2))
+    return torch.cat([*(part.to(pictures) for part in parts), pictures[half:]])

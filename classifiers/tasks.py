@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from classifiers.galaxy_zoo_tree import ANSWERS
 from classifiers.layers import check_layers
-from classifiers.preparing import Preparation
+from classifiers.preparing import UNIT, Preparation
 from classifiers.splits import SHARES
 from fieldprep.errors import InputError, UsageError, one_line
 from fieldprep.portraits import Portrait
@@ -82,6 +82,10 @@ class Recipe:
     mixup : float
         Each stamp of a batch is laid over another, the first with a share drawn from a beta distribution of both
         parameters this, and its loss is mixed likewise (Zhang et al. 2018, ICLR); 0: they stay as they are.
+    faintest, coarsest : float
+        Half of a batch's pictures are made fainter, with no less than this share of their light, and coarser, with up
+        to so many of their pixels to a side of one, and have the noise and seeing of SDSS in these: what small and
+        faint detections look like. 1 and 1: none is.
     tint : float
         Scatter of the logarithm of a factor that each channel has for itself.
     noise : float
@@ -111,6 +115,8 @@ class Recipe:
     zoom: float = 0.0
     brightness: tuple[float, ...] = (1.0, 1.0)
     mixup: float = 0.0
+    faintest: float = 1.0
+    coarsest: float = 1.0
     tint: float = 0.0
     noise: float = 0.0
     smoothing: float = 0.0
@@ -146,12 +152,21 @@ class Recipe:
         needed = self.shares[:-1] if self.of_votes and len(self.shares) and self.shares[-1] == 0 else self.shares
         if len(self.shares) != len(SHARES) or not all(0 < share < float("inf") for share in needed):
             raise ValueError(f"shares must be {len(SHARES)} numbers over 0, got {self.shares!r}")
+        if not (0 < self.faintest <= 1 <= self.coarsest):
+            raise ValueError(
+                f"faintest must be over 0 and up to 1, coarsest 1 or more, got {self.faintest!r} and {self.coarsest!r}"
+            )
         if (self.schedule == EXPONENTIAL) != (self.fall > 0):
             raise ValueError(f"fall must be over 0 for the schedule exponential, and for it only, got {self.fall!r}")
         if not 0 <= self.balance <= 1:
             raise ValueError(f"balance must be from 0 to 1, got {self.balance!r}")
         if self.of_votes and (self.balance or self.smoothing):
             raise ValueError("balance must be 0 and smoothing 0 for votes: they are of classes")
+
+    @property
+    def degrades(self) -> bool:
+        """Whether pictures are made fainter or coarser."""
+        return self.faintest < 1 or self.coarsest > 1
 
     @property
     def of_votes(self) -> bool:
@@ -243,6 +258,10 @@ class Task:
             check_layers(self.layers, self.classes)
             if self.recipe.loss != "cross_entropy" or self.stamps.epochs > 1 or self.recipe.frozen_epochs:
                 raise ValueError("layers need the loss cross_entropy, stamps of one epoch and no frozen_epochs")
+        if self.recipe.degrades and (self.stamps.channels, self.stamps.scaling) != (3, (UNIT,)):
+            raise ValueError(
+                "faintest and coarsest are of pictures: stamps of three channels and the scaling unit alone"
+            )
         if self.unweighted and (self.layers or self.recipe.loss != "cross_entropy"):
             raise ValueError("unweighted must be false for layers, and for other losses than cross_entropy")
         if not 0 < self.centre <= 1:

@@ -97,30 +97,33 @@ def sdss_picture(flux: FloatImage) -> Picture:
         Red, green, blue; black where a band has no data.
     """
     seen = np.isfinite(flux).all(axis=-1, keepdims=True)
-    lifted = np.maximum(np.where(seen, flux, 0) * GAINS + np.float32(LIFT), 0)
+    return np.asarray(np.where(seen, np.rint(255 * shown(np.where(seen, flux, 0))), 0), np.uint8)
+
+
+def shown(flux: FloatImage) -> FloatImage:
+    """Values from 0 to 1 that the survey's picture has, red, green and blue, of a finite flux, i, r and g; (..., 3)."""
+    lifted = np.maximum(flux * GAINS + np.float32(LIFT), 0)
     mean = lifted.mean(axis=-1, keepdims=True)
     share = BRIGHTNESS * np.arcsinh(SOFTENING * mean) / np.where(mean > 0, mean, 1)
-    return np.asarray(np.where(seen, np.rint(255 * np.clip(lifted * share, 0, 1)), 0), np.uint8)
+    return np.asarray(np.clip(lifted * share, 0, 1), np.float32)
 
 
-def flux_of(picture: Picture) -> FloatImage:
+def flux_of(values: FloatImage) -> FloatImage:
     """
-    What a picture of the survey was made of, as far as its 8 bits tell: the inverse of `sdss_picture`.
+    What a picture of the survey was made of, as far as it tells: the inverse of `shown`.
 
     Parameters
     ----------
-    picture : uint8 `~numpy.ndarray`, shape (..., 3)
-        Red, green, blue.
+    values : float32 `~numpy.ndarray`, shape (..., 3)
+        Red, green, blue from 0 to 1.
 
     Returns
     -------
     float32 `~numpy.ndarray`, shape (..., 3)
         i, r, g in nanomaggies; too little where the picture is burnt out, and no less than the lift.
     """
-    share = picture.astype(np.float32) / 255
-    shown = share.mean(axis=-1, keepdims=True)
-    mean = np.sinh(shown / BRIGHTNESS) / SOFTENING
-    lifted = share * mean / np.where(shown > 0, shown, 1)
+    mean = values.mean(axis=-1, keepdims=True)
+    lifted = values * np.sinh(mean / BRIGHTNESS) / (SOFTENING * np.where(mean > 0, mean, 1))
     return np.asarray((lifted - np.float32(LIFT)) / GAINS, np.float32)
 
 

@@ -68,5 +68,5 @@ def shorter_pictures(pictures: Picture, shares: tuple[float, float], seed: int) 
     drawn = np.exp(random.uniform(np.log(shares[0]), np.log(shares[1]), len(pictures)))
     out = np.empty_like(pictures)
     for i, share in enumerate(drawn):
-        out[i] = sdss_picture(shorter(flux_of(pictures[i]), float(share), random))
+        out[i] = sdss_picture(shorter(flux_of(pictures[i].astype(np.float32) / 255), float(share), random))
     return out

@@ -1,11 +1,13 @@
 """What is drawn anew for each stamp of a batch."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from classifiers.augmenting import augmented  # noqa: E402 -- after what may be missing
+from classifiers.augmenting import augmented, degraded  # noqa: E402 -- after what may be missing
 from classifiers.tasks import Recipe  # noqa: E402
+from fieldprep.portraits import SDSS_NOISE, flux_of, shown  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -65,6 +67,25 @@ def test_a_tint_is_a_factor_a_channel_the_same_for_all_epochs_of_a_series():
     scatter = factors.flatten(1).log()
     assert scatter.std(dim=0).numpy() == pytest.approx(0.1, rel=0.15)
     assert abs(float(torch.corrcoef(scatter.T)[0, 1])) < 0.2
+
+
+def test_half_of_a_batch_is_made_fainter_and_coarser_with_the_noise_of_the_sky():
+    torch.manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+    light = torch.exp(-torch.hypot(x, y) / 8).numpy()[..., None] * np.array([1.0, 0.8, 0.5], np.float32)
+    picture = torch.from_numpy(shown(light)).permute(2, 0, 1)
+    pictures = picture.expand(32, 3, 64, 64)
+    found = degraded(pictures, Recipe(faintest=0.1, coarsest=4.0))
+    assert torch.equal(found[16:], pictures[16:])
+    middles = found[:16, :, 28:36, 28:36].mean((1, 2, 3)) / picture[:, 28:36, 28:36].mean()
+    assert middles.max() < 1.05
+    assert middles.min() < 0.6
+    assert (found >= 0).all()
+    assert (found <= 1).all()
+    whole = degraded(pictures, Recipe(faintest=1.0, coarsest=1.0))[:16]
+    flux = flux_of(whole.permute(0, 2, 3, 1).numpy())[:, 16:48, 16:48]
+    away = flux - flux_of(shown(light))[16:48, 16:48]
+    assert away.std(axis=(0, 1, 2)) == pytest.approx(SDSS_NOISE, rel=0.2)
 
 
 def test_nothing_is_drawn_that_is_not_asked_for():

@@ -114,6 +114,8 @@ def test_the_papers_tasks_have_the_papers_shares(name):
         ("epochs = 3", 'loss = "hinge"', "loss must be of"),
         ("epochs = 3", 'schedule = "exponential"', "fall must be over 0"),
         ("epochs = 3", "fall = 0.1", "fall must be over 0 for the schedule exponential, and for it only"),
+        ("epochs = 3", "faintest = 0.5", "faintest and coarsest are of pictures"),
+        ("epochs = 3", "coarsest = 0.5", "coarsest 1 or more"),
         ("epochs = 3", 'precision = "8"', "precision must be of"),
         ("epochs = 3", "balance = 2", "balance must be from 0 to 1"),
         ('name = "own"', 'name = "own"\nunweighted = true\nlayers = {q = ["a", "b"]}', "unweighted must be false"),
