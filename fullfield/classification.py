@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fieldprep.mosaic import Sky
 
 NONE = "none"
-DEFAULT = "real_bogus,star_galaxy"
+DEFAULT = "real_bogus,star_galaxy,morphology"
 DIFFERENCE = "real_bogus_difference"  # the task whose stamps are those of a change, not of a detection
 DISAGREEING = {("star_galaxy", "star"): Flag.CALLED_STAR, ("real_bogus", "bogus"): Flag.CALLED_BOGUS}
 AT_ONCE = 1024  # stamps held at a time

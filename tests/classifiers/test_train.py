@@ -15,7 +15,8 @@ from classifiers.cards import Card  # noqa: E402
 from classifiers.classify import probabilities  # noqa: E402
 from classifiers.dropout import drawn  # noqa: E402
 from classifiers.export import export_classifier, fit_temperature, task_of  # noqa: E402
-from classifiers.tasks import Recipe  # noqa: E402
+from classifiers.preparing import Preparation  # noqa: E402
+from classifiers.tasks import Recipe, Task  # noqa: E402
 from classifiers.train import (  # noqa: E402
     StampClassifier,
     augmented,
@@ -69,6 +70,15 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_curve(blobs, task, tmp_
     one, other = (load_checkpoint(path, how).network.state_dict() for path in (tmp_path / "whole" / last.name, last))
     for name, weights in one.items():
         assert torch.allclose(weights, other[name]), name
+
+
+def test_pictures_are_made_fainter_in_a_training_in_bfloat16(blobs, tmp_path):
+    recipe = Recipe(epochs=1, batch=8, precision="bf16-mixed", faintest=0.1, coarsest=2.0, augment=("rotations",))
+    how = Task("blob", ("wide", "narrow"), Preparation(16, 3, scaling=("unit",)), recipe=recipe)
+    stamps = blobs(16, channels=3)
+    pictures = replace(stamps, stamps=np.clip(stamps.stamps, 0, 255).astype(np.uint8))
+    train_stamps(how, pictures, pictures, tmp_path)
+    assert np.isfinite(losses(tmp_path)["train_loss"]).all()
 
 
 def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(blobs, task, tmp_path):
