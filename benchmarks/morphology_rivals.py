@@ -47,14 +47,14 @@ def rivals() -> dict[str, Task]:
     ours = Task.read("morphology")
     ours = replace(ours, classes=CLEAN, labels={name: name for name in CLEAN})
     convnet = replace(Task.read("galaxy10"), classes=CLEAN, portrait=ours.portrait)
-    larger = replace(ours.stamps, size=112)
+    layered = Task.read("morphology_layered")
     return {
         "ours": ours,
         "the ConvNet for Galaxy10": convnet,
-        "layered ConvNets": Task.read("morphology_layered"),
-        "ours, layered": replace(ours, layers=Task.read("morphology_layered").layers, network="compact"),
+        "layered ConvNets": layered,
+        "ours, layered": replace(ours, layers=layered.layers, network="compact", unweighted=False),
         "ours with mixup": replace(ours, recipe=replace(ours.recipe, mixup=0.2)),
-        "ResNet-18": replace(ours, network="timm:resnet18", stamps=larger),
+        "ResNet-18": replace(ours, network="timm:resnet18"),
         "EfficientNet-B0": replace(ours, network="efficientnet_b0"),
         "smooth or featured": Task.read("smooth_featured"),
     }

@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--centre", type=lambda text: [float(part) for part in text.split(",")])
     parser.add_argument("--untaught", nargs="*", default=[], metavar="SET:CLASS")
+    parser.add_argument("--told", type=int, nargs="+", help="the only folds that are left out and told, in turn")
     parser.add_argument("--only-fold", type=int, nargs=2, metavar=("REPEAT", "FOLD"))
     arguments = parser.parse_args()
     torch.set_num_threads(cores())
@@ -71,40 +72,34 @@ def main() -> None:
         trained(task, stamps, parts[repeat], fold, arguments.out / _name(repeat, fold), seed=repeat)
         return
     sure = stamps.rows["taught"].to_numpy(np.bool_) & ~np.char.count(stamps.labels, EITHER).astype(np.bool_)
-    tables, logits = [], np.zeros((arguments.repeats, len(stamps), 1, len(task.classes)))
+    told = arguments.told or list(range(arguments.folds))
+    tables, scored = [], []
     for repeat, part in enumerate(parts):
-        for fold in range(arguments.folds):
+        logits = np.zeros((len(stamps), 1, len(task.classes)))
+        for fold in told:
             folder, left = arguments.out / _name(repeat, fold), part == fold
             checkpoint = trained(task, stamps, part, fold, folder, seed=repeat)
             path = export_classifier([checkpoint], folder / f"{task.name}.onnx")
-            logits[repeat, left] = Classifier.load(path).logits(stamps.select(left).stamps)
-        found = probabilities(logits[repeat], task.activation).mean(axis=1)
+            logits[left] = Classifier.load(path).logits(stamps.select(left).stamps)
+        found = probabilities(logits, task.activation).mean(axis=1)
         table = stamps.rows.assign(
             name=stamps.names, group=stamps.groups, truth=stamps.labels, repeat=repeat, fold=part
         )
         for k, name in enumerate(task.classes):
             table[f"p_{name}"] = found[:, k]
-        tables.append(table)
+        seen = np.isin(part, told)
+        tables.append(table[seen])
         right = np.array(task.classes)[found.argmax(axis=1)] == stamps.labels
-        print(f"repeat {repeat}: accuracy {right[sure].mean():.4f}, n {sure.sum()}", flush=True)
-    temperature = fit_temperature(
-        np.concatenate(logits[:, sure]),
-        task.numbers_of(np.tile(stamps.labels[sure], arguments.repeats)),
-        task.activation,
-    )
-    found_table = pd.concat(tables, ignore_index=True)
-    found_table.to_parquet(arguments.out / "found.parquet")
+        print(f"repeat {repeat}: accuracy {right[sure & seen].mean():.4f}, n {(sure & seen).sum()}", flush=True)
+        scored.append((logits[sure & seen], task.numbers_of(stamps.labels[sure & seen])))
+    temperature = fit_temperature(*(np.concatenate(rows) for rows in zip(*scored, strict=True)), task.activation)
+    pd.concat(tables, ignore_index=True).to_parquet(arguments.out / "found.parquet")
+    taught = stamps.rows["taught"].to_numpy(np.bool_)
+    counts = stamps.rows[taught].assign(truth=stamps.labels[taught]).groupby(["set", "truth"]).size()
     about = {
         "about": task.about,
-        "stamps": {
-            f"{where} {label}": int(count)
-            for (where, label), count in tables[0][tables[0]["taught"]]
-            .groupby(["set", "truth"])
-            .size()
-            .to_dict()
-            .items()
-        },
-        "objects, fields and patches of sky": len(np.unique(stamps.groups[stamps.rows["taught"].to_numpy(np.bool_)])),
+        "stamps": {f"{where} {label}": int(count) for (where, label), count in counts.to_dict().items()},
+        "objects, fields and patches of sky": len(np.unique(stamps.groups[taught])),
         "recipe": task.as_table()["recipe"],
     }
     print(f"temperature {temperature:.3f}")

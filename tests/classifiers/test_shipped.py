@@ -13,10 +13,15 @@ from classifiers.tasks import Task
 from fieldprep import Field, resources
 from fieldprep.catalogues import read_catalogue, sources_on_field
 from fieldprep.census import census
+from fieldprep.portraits import portraits_about
 from fieldprep.stamps import stamps_about
 
-NAMES = ("real_bogus", "real_bogus_difference", "star_galaxy")
+NAMES = ("morphology", "real_bogus", "real_bogus_difference", "star_galaxy")
 CLASSES = {
+    "morphology": (
+        *("smooth_round", "smooth_inbetween", "smooth_cigar", "edge_on", "spiral"),
+        *("merger", "not_a_galaxy"),
+    ),
     "real_bogus": ("real", "bogus"),
     "real_bogus_difference": ("real", "bogus"),
     "star_galaxy": ("galaxy", "star"),
@@ -34,8 +39,11 @@ def stamps_of(sdss_field, data):
         seen = census(sdss_field.bands["r"])
         brightest = np.argsort(-seen.flux)[:96]
         centres = np.stack([seen.x, seen.y], axis=1)[brightest]
-        cut = Card.beside(resources.weights_path(name)).cut
+        card = Card.beside(resources.weights_path(name))
         boxes = np.concatenate([centres - 10, centres + 10], axis=1)
+        if card.framing is not None:
+            return portraits_about(sdss_field, centres, boxes, card.framing, card.preparation.size)
+        cut = card.cut
         return stamps_about(sdss_field, centres, boxes, cut, zoom=cut.zoom(sdss_field))
 
     return make
@@ -59,7 +67,7 @@ def test_a_shipped_card_has_what_it_answers_and_how_it_scored(name):
     assert card.limits
     task = Task.read(name)
     assert card.preparation == task.stamps
-    assert (card.sides, card.stars) == (task.sides, task.stars)
+    assert (card.sides, card.stars, card.portrait, card.unsure) == (task.sides, task.stars, task.portrait, task.unsure)
 
 
 @pytest.mark.parametrize("name", ["real_bogus", "star_galaxy"])
