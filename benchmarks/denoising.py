@@ -22,7 +22,8 @@ import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from classifiers.classify import Classifier
-from classifiers.denoising import denoised, train_denoiser
+from classifiers.denoise import denoised
+from classifiers.denoising import train_denoiser
 from classifiers.export import export_classifier
 from classifiers.metrics import classification_scores
 from classifiers.splits import folds

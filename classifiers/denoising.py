@@ -1,5 +1,7 @@
 """
-A picture without its noise: a U-Net that was shown short and long exposures of the same galaxies. Needs torch.
+A picture without its noise: a U-Net that is shown short and long exposures of the same galaxies. Needs torch.
+
+What it ends in is run by `classifiers.denoise`, without torch.
 
 References
 ----------
@@ -22,6 +24,9 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from classifiers.denoise import LEVELS, STEP
+from classifiers.export import PARITY
+from classifiers.loading import Shuffled
 from classifiers.train import LAST, quiet
 from fieldprep.errors import InputError
 from fieldprep.network import load_network
@@ -30,13 +35,10 @@ from fieldprep.simulation.exposures import shorter_pictures
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fieldprep.network import Network
     from fieldprep.variants import Picture
 
-FILTERS = (16, 32, 64)
-STEP = 2 ** (len(FILTERS) - 1)  # sides are filled up to a multiple of it
+FILTERS = tuple(16 * 2**level for level in range(LEVELS))
 DRAWS = 4  # short exposures of each picture, one an epoch in turn
-AT_ONCE = 64
 
 
 def _twice(inputs: int, outputs: int) -> nn.Module:
@@ -136,7 +138,7 @@ def train_denoiser(
     Raises
     ------
     fieldprep.errors.InputError
-        If there is no picture, or their sides are not multiples of four.
+        If there is no picture, their sides are not multiples of four, or the file strays from the network.
     """
     if not len(pictures) or pictures.shape[1] % STEP or pictures.shape[2] % STEP:
         raise InputError(f"pictures to denoise must be some, their sides multiples of {STEP}, got {pictures.shape}")
@@ -157,7 +159,7 @@ def train_denoiser(
             enable_model_summary=False,
             log_every_n_steps=1,
         )
-        loader = DataLoader(TensorDataset(*rows), batch, shuffle=True)
+        loader = DataLoader(TensorDataset(*rows), batch, sampler=Shuffled(len(pictures), seed))
         trainer.fit(module, loader, ckpt_path=last if last.is_file() else None)
     return _exported(module.network.eval(), out / "denoiser.onnx")
 
@@ -177,35 +179,14 @@ def _exported(network: nn.Module, path: Path) -> Path:
             verbose=False,
             external_data=False,
         )
+    _check(network, path)
     return path
 
 
-def denoised(pictures: Picture, path: Path) -> Picture:
-    """
-    Pictures without their noise.
-
-    Parameters
-    ----------
-    pictures : uint8 `~numpy.ndarray`, shape (N, ny, nx, 3)
-        Red, green, blue, of any size.
-    path : path
-        What `train_denoiser` wrote.
-
-    Returns
-    -------
-    uint8 `~numpy.ndarray`, shape (N, ny, nx, 3)
-
-    Raises
-    ------
-    fieldprep.errors.InputError
-        If the file cannot be loaded.
-    """
-    network: Network = load_network(path, precision="f32")
-    ny, nx = pictures.shape[1:3]
-    fill = ((0, 0), (0, -ny % STEP), (0, -nx % STEP), (0, 0))
-    out = np.empty_like(pictures)
-    for start in range(0, len(pictures), AT_ONCE):
-        part = np.pad(pictures[start : start + AT_ONCE], fill, mode="edge").astype(np.float32) / 255
-        seen = np.moveaxis(network(np.ascontiguousarray(np.moveaxis(part, 3, 1))), 1, 3)[:, :ny, :nx]
-        out[start : start + AT_ONCE] = np.rint(255 * seen).clip(0, 255)
-    return out
+def _check(network: nn.Module, path: Path) -> None:
+    made_up = torch.rand(3, 3, 6 * STEP, 4 * STEP, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = network(made_up).numpy()
+    strays = float(np.abs(load_network(path, precision="f32")(made_up.numpy()) - wanted).max())
+    if not strays <= PARITY:
+        raise InputError(f"{path}: the exported file strays from the network by {strays:.2g}")

@@ -145,8 +145,8 @@ class Recipe:
             "noise",
             "smoothing",
         ):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be under 0, got {getattr(self, name)!r}")
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must not be under 0 or without end, got {getattr(self, name)!r}")
         if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] < float("inf"):
             raise ValueError(f"brightness must be two factors over 0, the lesser first, got {self.brightness!r}")
         needed = self.shares[:-1] if self.of_votes and len(self.shares) and self.shares[-1] == 0 else self.shares

@@ -116,12 +116,15 @@ class StampClassifier(lightning.LightningModule):
         (stamps, *gaps), targets = batch
         with torch.autocast(stamps.device.type, enabled=False):  # what is drawn is no sum to be made short of
             stamps = augmented(stamps, self.task.recipe)
+        # a layered network has one epoch, no gaps, and shows each of its own the stamps that come to their question
+        may_be = self._may_be(targets) if self.task.layers else None
         if self.task.recipe.mixup:
             mixed, partner, share = mixed_up(stamps, self.task.recipe.mixup)
-            logits = self(mixed)
+            logits = self(mixed) if may_be is None else self(mixed, may_be | may_be[partner])
             loss = share * self.loss(logits, targets) + (1 - share) * self.loss(logits, targets[partner])
         else:
-            loss = self.loss(self(stamps, *gaps), targets)
+            others = gaps if may_be is None else [may_be]
+            loss = self.loss(self(stamps, *others), targets)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(targets))
         return loss
 
@@ -146,6 +149,10 @@ class StampClassifier(lightning.LightningModule):
         if self.task.of_votes:
             return of_fractions(said(logits, recipe.loss, tree=self.task.tree), targets)
         return self._of_classes(logits, targets)
+
+    def _may_be(self, targets: torch.Tensor) -> torch.Tensor:
+        """Classes that each stamp may be of, bool, shape (N, K)."""
+        return targets if targets.ndim == 2 else nn.functional.one_hot(targets, len(self.task.classes)).bool()
 
     def _of_classes(self, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         recipe = self.task.recipe

@@ -17,6 +17,8 @@ from classifiers.classify import probabilities  # noqa: E402
 from classifiers.export import export_classifier  # noqa: E402
 from classifiers.layers import check_layers, paths  # noqa: E402
 from classifiers.networks import build, network_of, parameters  # noqa: E402
+from classifiers.preparing import Preparation  # noqa: E402
+from classifiers.tasks import Recipe  # noqa: E402
 from classifiers.train import StampClassifier, load_checkpoint, train_stamps  # noqa: E402
 from fieldprep.errors import InputError  # noqa: E402
 
@@ -63,17 +65,57 @@ def test_probabilities_sum_to_one_and_are_products_of_the_answers(n, seed):
     assert found[:, 4] == pytest.approx(first[:, 1] * featured[:, 1], abs=1e-6)
 
 
-def test_a_stamp_teaches_the_networks_on_its_way_and_no_other(layered):
+def branches_taught(module, stamps, targets, monkeypatch):
+    """Gradient of each branch by one batch of a training, all its weights in a row; None where there is none."""
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    monkeypatch.setattr(type(module), "current_epoch", 0)
+    module.zero_grad()
+    module.training_step(((stamps,), targets), 0).backward()
+    each = [[w.grad for w in branch.parameters() if w.grad is not None] for branch in module.network.branches]
+    return [torch.cat([w.flatten() for w in grads]) if grads else None for grads in each]
+
+
+def test_a_stamp_teaches_the_networks_on_its_way_and_no_other(layered, monkeypatch):
     module = StampClassifier(layered, torch.ones(5), 0)
     stamps, edge_on = torch.rand(2, 3, 94, 94), torch.tensor([3, 3])
-    module.loss(module(stamps), edge_on).backward()
-    most = [max(w.grad.abs().max().item() for w in branch.parameters()) for branch in module.network.branches]
-    assert most[1] < 1e-5 * min(most[0], most[2])  # but for how the probabilities are rounded
+    first, smooth, featured = branches_taught(module, stamps, edge_on, monkeypatch)
+    assert smooth is None
+    assert first.abs().max() > 0
+    assert featured.abs().max() > 0
     asked = [branch(stamps) for branch in module.network.eval().branches]
     by_hand = torch.nn.functional.cross_entropy(asked[0], torch.tensor([1, 1])) + torch.nn.functional.cross_entropy(
         asked[2], torch.tensor([0, 0])
     )
     assert module.eval().loss(module(stamps), edge_on).item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_a_batch_normalisation_sees_the_galaxies_of_its_question_alone(layered, monkeypatch):
+    recipe = replace(layered.recipe, augment=())
+    task = replace(layered, network="compact", stamps=replace(layered.stamps, size=16), recipe=recipe)
+    module = StampClassifier(task, torch.ones(5), 0)
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    targets = torch.tensor([0, 3, 1, 4, 2, 3])
+    smooth, stamps = targets < 3, torch.rand(6, 3, 16, 16)
+    other = torch.where(smooth[:, None, None, None], stamps, 3 * torch.rand(6, 3, 16, 16))
+    one, two = (branches_taught(module, some, targets, monkeypatch) for some in (stamps, other))
+    assert torch.allclose(one[1], two[1], atol=1e-6)
+    assert not torch.allclose(one[0], two[0], atol=1e-2)
+    assert not torch.allclose(one[2], two[2], atol=1e-2)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=6))
+def test_what_it_is_told_of_the_classes_changes_no_answer_on_the_way_to_them(classes):
+    task = Task.read("morphology_layered")
+    torch.manual_seed(0)
+    network = network_of(replace(task, network="compact", stamps=replace(task.stamps, size=16))).eval()
+    stamps, of = torch.rand(len(classes), 3, 16, 16), torch.tensor(classes)
+    with torch.no_grad():
+        whole, told = network(stamps), network(stamps, torch.nn.functional.one_hot(of, 5).bool())
+    rows = torch.arange(len(classes))
+    assert torch.allclose(whole[rows, of], told[rows, of], atol=1e-5)
+    assert told.exp().sum(dim=1).numpy() == pytest.approx(1, abs=1e-5)
 
 
 def test_the_file_says_what_the_layers_say_and_has_no_maps(blobs, task, tmp_path):
@@ -120,3 +162,26 @@ def test_mixed_stamps_are_shares_of_themselves_and_their_partners():
     shares = [mixed_up(stamps, 0.2)[2] for _ in range(400)]
     assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
     assert np.mean([min(one, 1 - one) < 0.05 for one in shares]) > 0.5  # most are nearly themselves or their partners
+
+
+def test_targets_are_mixed_as_pictures_are(monkeypatch):
+    recipe = Recipe(augment=(), mixup=0.5, loss="cross_entropy", noise=0.0)
+    module = StampClassifier(Task("blob", ("a", "b", "c"), Preparation(16, 1), recipe=recipe), torch.ones(3), 7)
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    monkeypatch.setattr(type(module), "current_epoch", 0)
+    drawn = []
+    monkeypatch.setattr("classifiers.train.mixed_up", lambda *told: drawn.append(mixed_up(*told)) or drawn[-1])
+    stamps, targets = torch.rand(9, 1, 16, 16), torch.tensor([0, 1, 2] * 3)
+    losses = [module.eval().training_step(((stamps,), targets), number) for number in (3, 3, 4)]
+    assert losses[0] == losses[1] != losses[2]  # by epoch and batch, so that what was stopped draws the same
+    mixed, partner, share = drawn[0]
+    one_hot = torch.nn.functional.one_hot(targets, 3).float()
+    soft = share * one_hot + (1 - share) * one_hot[partner]
+    wanted = -(soft * module(mixed).log_softmax(dim=1)).sum(dim=1).mean()
+    assert losses[0].item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf")])
+def test_what_is_no_mixup_is_refused(alpha):
+    with pytest.raises(ValueError, match="mixup must"):
+        Recipe(mixup=alpha)
