@@ -94,7 +94,7 @@ def run(
     classifiers: Annotated[
         str | None,
         typer.Option(
-            help="Cutout classifiers, by name or path, or 'none' (default: real_bogus,star_galaxy, and "
+            help="Cutout classifiers, by name or path, or 'none' (default: real_bogus,star_galaxy,morphology, and "
             "real_bogus_difference with a template)."
         ),
     ] = None,
