@@ -24,13 +24,14 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from classifiers.classify import Classifier
 from classifiers.denoise import denoised
 from classifiers.denoising import train_denoiser
-from classifiers.export import export_classifier
+from classifiers.export import export_classifier, task_of
 from classifiers.metrics import classification_scores
 from classifiers.splits import folds
 from classifiers.stampsets import StampSet, read_stamps
 from classifiers.tasks import Task
-from classifiers.train import train_stamps
+from classifiers.train import TASK_FILE, train_stamps
 from fieldprep.cores import cores
+from fieldprep.errors import InputError
 from fieldprep.simulation.exposures import shorter_pictures
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def main() -> None:
 def trained(task: Task, stamps: StampSet, left: np.ndarray, folder: Path) -> Classifier:
     """Classifier of what is not left out; what was trained before is taken."""
     path = folder / f"{task.name}.onnx"
+    if (folder / TASK_FILE).exists() and task_of(folder / "last.ckpt") != task:
+        raise InputError(f"{folder}: was trained by another recipe; name another --out, or take it away")
     if not path.exists():
         resume = (folder / "last.ckpt").exists()
         last = train_stamps(task, stamps.select(~left), stamps.select(left), folder, resume=resume)
