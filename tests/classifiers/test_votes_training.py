@@ -61,8 +61,8 @@ def challenge(data, tmp_path, voters):
 def votes_task(loss="votes", **change):
     """Our small network on 32 px of the central half, in two phases."""
     recipe = Recipe(
-        "adamw", 3e-3, "plateau", weight_decay=0.01, epochs=12, frozen_epochs=2, batch=16, patience=10, loss=loss, balance=False,
-        augment=("rotations", "flips"), shift=0.05, zoom=0.1, brightness=(0.9, 1.2),
+        "adamw", 3e-3, "plateau", weight_decay=0.01, epochs=12, frozen_epochs=2, batch=16, patience=10, loss=loss,
+        balance=False, augment=("rotations", "flips"), shift=0.05, zoom=0.1, brightness=(0.9, 1.2),
     )  # fmt: skip
     task = Task("gz2", ANSWERS, Preparation(32, 3, scaling=("unit",)), recipe=recipe, centre=0.5)
     return replace(task, recipe=replace(recipe, **change)) if change else task
