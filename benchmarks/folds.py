@@ -150,12 +150,12 @@ def first(out: Path) -> None:
     folder = out / "lines" / "first"
     last = folder / "weights" / "last.pt"
     if KEPT.is_file():
-        _once(folder, lambda _: _checkpoint(KEPT, last))
+        _once(folder, lambda _: checkpoint_of(KEPT, last))
     else:
         _once(folder, lambda resume: train([out / "sets" / "first"], folder, Training(**FIRST), resume=resume))
 
 
-def _checkpoint(kept_weights: Path, path: Path) -> Path:
+def checkpoint_of(kept_weights: Path, path: Path) -> Path:
     """Write a network's kept weights as a checkpoint that ultralytics trains further, and give it."""
     import torch  # noqa: PLC0415 -- as above
     from ultralytics.nn.tasks import DetectionModel  # noqa: PLC0415 -- as above
@@ -190,7 +190,7 @@ def train_line(out: Path, name: str, fold: int) -> None:
     weights = KEPT.with_name(f"{name}-{fold}.npz")
     if weights.is_file():
         last = _last(out, name, fold)
-        _once(folder, lambda _: export_with_card(_checkpoint(weights, last), sets, folder, training))
+        _once(folder, lambda _: export_with_card(checkpoint_of(weights, last), sets, folder, training))
     else:
         _once(folder, lambda resume: train_and_export(sets, folder, training, resume=resume))
 

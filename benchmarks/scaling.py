@@ -6,8 +6,8 @@ EfficientNets B0 to B7 with the tail of the votes: parameters, multiply-adds, ti
 
 Each at the size that it was published with, or all at ``--size``. Compound scaling is to double the multiply-adds from
 each to the next, as depth, width and size grow by 1.2, 1.1 and 1.15 together (Tan & Le 2019, section 3.3; their table 2
-has 0.39, 0.70, 1.0, 1.8, 4.2, 9.9, 19 and 37 thousand million). The time is of torch on one image, the least of the
-repeats, on ``--threads`` cores, random weights.
+has 0.39, 0.70, 1.0, 1.8, 4.2, 9.9, 19 and 37 thousand million). The time is torch's processor time of one image, the
+least of the repeats, summed over ``--threads`` threads, random weights.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Scale:
     multiply_adds : float
         Of an image, in thousand millions.
     seconds : float
-        Of an image.
+        Of processor time, of an image.
     """
 
     name: str
@@ -94,9 +94,9 @@ def scale_of(name: str, size: int, repeats: int = 5) -> Scale:
     times = []
     with torch.inference_mode():
         for _ in range(repeats):
-            start = time.perf_counter()
+            start = time.process_time()
             network(image)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
     # the counter has two operations for each multiply-add
     flops = counter.get_total_flops() / 2e9
     return Scale(name, size, parameters(network), parameters(tail_of(network)), flops, min(times))

@@ -16,6 +16,7 @@ from torch import nn
 from classifiers.cards import Card
 from classifiers.classify import Classifier, probabilities
 from classifiers.dropout import drawn
+from classifiers.equivariant import plain
 from classifiers.metrics import threshold_for_recall
 from classifiers.series import NO_EPOCH
 from classifiers.tasks import LAYERED, Task
@@ -176,7 +177,7 @@ def _network(path: Path) -> nn.Module:
         last = [layer for layer in module.network.modules() if isinstance(layer, nn.Linear)][-1]
         with torch.no_grad():
             last.bias -= module.weights.log()
-    return module.network.eval()
+    return plain(module.network)
 
 
 def _named(task: Task, number: int, draws: int) -> str:

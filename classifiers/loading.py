@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from classifiers.stampsets import StampSet
     from classifiers.tasks import Task
 
+MEMORY = 2 * 1024**3  # bytes of prepared pictures that are kept; the rest is read anew each time
+
 Item = tuple[tuple[torch.Tensor, ...], torch.Tensor]  # what the network takes, and what it should say
 
 
@@ -29,7 +31,7 @@ class PreparedStamps(Dataset[Item]):
     ----------
     stamps : StampSet
         With labels that are the task's classes, or with votes. Where they are `Pictures`, a batch is read and prepared
-        when it is asked for; others are prepared once.
+        when it is asked for, and the first `MEMORY` bytes of what is prepared are kept; others are prepared once.
     task : Task
         The task.
     """
@@ -40,6 +42,9 @@ class PreparedStamps(Dataset[Item]):
         made = () if self.pictures else network_inputs(task.stamps, stamps.stamps)
         self.inputs = [torch.from_numpy(part) for part in made]
         self.targets = _targets(stamps, task)
+        of_each = 4 * task.stamps.inputs * task.stamps.size**2
+        self.room = MEMORY // of_each  # pictures
+        self.kept: dict[int, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -56,10 +61,14 @@ class PreparedStamps(Dataset[Item]):
         return [((stamp,), self.targets[i]) for i, stamp in zip(indices, stamps, strict=True)]
 
     def _read(self, index: int) -> torch.Tensor:
-        pictures = self.pictures
-        if pictures is None:
+        if self.pictures is None:
             raise IndexError(index)
-        return torch.from_numpy(self.task.stamps([pictures[index]], first=index)[0])
+        if index in self.kept:
+            return self.kept[index]
+        stamp = torch.from_numpy(self.task.stamps([self.pictures[index]], first=index)[0])
+        if len(self.kept) < self.room:
+            self.kept[index] = stamp
+        return stamp
 
 
 def _targets(stamps: StampSet, task: Task) -> torch.Tensor:

@@ -15,6 +15,7 @@ from torch import nn
 
 from classifiers.compact import Compact, EpochSeries
 from classifiers.efficientnets import EFFICIENTNETS, Tailed
+from classifiers.equivariant import Equivariant
 from classifiers.layered import Layered
 from classifiers.tasks import SERIES
 from fieldprep.errors import UsageError, one_line
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 TIMM = "timm:"
 LARGE = (16, 32, 64, 128, 192)  # filters of the stages of the larger small network
+FIELDS = (4, 8, 16, 24, 32)  # of the stages of the equivariant one, of eight filters each
 
 
 def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool = False) -> nn.Module:
@@ -52,7 +54,7 @@ def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool =
     Raises
     ------
     fieldprep.errors.UsageError
-        If there is no such network, its weights cannot be fetched, or the size is too small for its layers.
+        If there is no such network, its weights cannot be fetched, or its layers do not take the size.
     """
     if name.startswith(TIMM):
         return _of_timm(name.removeprefix(TIMM), inputs, classes, pretrained=pretrained)
@@ -66,7 +68,9 @@ def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool =
     try:
         network = NETWORKS[name](inputs, size, classes)
         network.eval()(torch.zeros(1, inputs, size, size))
-    except (RuntimeError, ValueError) as error:
+    except ValueError as error:
+        raise UsageError(f"network {name}: stamps of {size} px do not go through its layers; {error}") from error
+    except RuntimeError as error:
         raise UsageError(f"network {name}: stamps of {size} px are too small for its layers") from error
     return network.train()
 
@@ -250,6 +254,13 @@ def compact_large(inputs: int, size: int, classes: int) -> nn.Module:
     return Compact(inputs, classes, LARGE)
 
 
+def equivariant(inputs: int, size: int, classes: int) -> nn.Module:
+    """The network of the same answer whichever way up, `Equivariant`; it takes multiples of 32 px."""
+    if size % 2 ** len(FIELDS) or size < 1:
+        raise ValueError(f"size must be a multiple of {2 ** len(FIELDS)}, got {size}")
+    return Equivariant(inputs, classes, FIELDS)
+
+
 def series(inputs: int, size: int, classes: int) -> nn.Module:
     """The network of several epochs, `EpochSeries`; it takes any size of 8 px and over."""
     if size < 8:
@@ -265,6 +276,7 @@ NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "smooth_featured": smooth_featured,
     "compact": compact,
     "compact_large": compact_large,
+    "equivariant": equivariant,
     SERIES: series,
 }
 
@@ -280,8 +292,3 @@ def tail_of(network: Any) -> nn.Module:
         getattr(network, "tail", None) or [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
     )
     return tail
-
-
-def first_convolution(network: Any) -> nn.Conv2d:
-    """The layer that sees the stamps themselves."""
-    return next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
