@@ -23,6 +23,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from classifiers.classify import AT_ONCE
+from classifiers.equivariant import plain
 from classifiers.networks import build
 from classifiers.tasks import LAYERED, SERIES
 from fieldprep.errors import InputError, one_line
@@ -74,7 +75,7 @@ def networks_of(path: Path, card: Card) -> list[nn.Module]:
     networks = []
     for k in range(number):
         own = f"networks.{k}." if prefixed else ""
-        network = build(name, card.preparation.inputs, card.preparation.size, len(card.classes)).eval()
+        network = plain(build(name, card.preparation.inputs, card.preparation.size, len(card.classes)))
         try:
             _fill(network, {key.removeprefix(own): value for key, value in weights.items() if key.startswith(own)})
         except (KeyError, RuntimeError, ValueError) as error:

@@ -73,14 +73,14 @@ def classification_scores(
     k, n = len(classes), len(t)
 
     def measured(chosen: Ints) -> dict[str, float]:
-        return _measures(t[chosen], g[chosen], k, None if probabilities is None else probabilities[chosen])
+        return measures_of(t[chosen], g[chosen], k, None if probabilities is None else probabilities[chosen])
 
     found = bootstrapped(measured, n, groups)
     confusion = confusion_matrix(t, g, k)
     counts = confusion.sum(axis=1)
     commonest = int(counts.argmax()) if n else 0
     shares = None if probabilities is None else np.tile(counts / max(n, 1), (n, 1))
-    baseline = _measures(t, np.full(n, commonest), k, shares)
+    baseline = measures_of(t, np.full(n, commonest), k, shares)
     out: dict[str, Any] = {"n": n, "classes": list(classes), "confusion": confusion.tolist()}
     out |= {name: entry | {"baseline": baseline[name]} for name, entry in found.items() if name in MEASURES}
     out["commonest"] = classes[commonest]
@@ -281,8 +281,24 @@ def rates_at(positive: npt.NDArray[np.bool_], value: Floats, threshold: float) -
     return rates
 
 
-def _measures(true: Ints, given: Ints, classes: int, probabilities: Floats | None) -> dict[str, float]:
-    """Measures of all, and of each class by its number."""
+def measures_of(true: Ints, given: Ints, classes: int, probabilities: Floats | None) -> dict[str, float]:
+    """
+    Measures of all, and of each class by its number, without intervals.
+
+    Parameters
+    ----------
+    true, given : 1D int64 `~numpy.ndarray`, shape (N,)
+        Number of the class that each object has, and of that which it is given.
+    classes : int
+        How many classes there are.
+    probabilities : 2D float64 `~numpy.ndarray`, shape (N, K), or None
+        Of each class.
+
+    Returns
+    -------
+    dict of str to float
+        As named in `classification_scores`; those of a class with its number behind them, as in ``recall 0``.
+    """
     confusion = confusion_matrix(true, given, classes)
     precision, recall, f1 = per_class(confusion)
     auc_of = np.full(classes, np.nan) if probabilities is None else _aucs(true, probabilities)

@@ -42,6 +42,8 @@ class Preparation:
         Channels of a stamp.
     gray : bool
         Whether a stamp of one channel will do too; it is repeated.
+    averaged : bool
+        Whether the channels of a stamp are averaged to one, so that the network sees no colour.
     scaling : tuple of {'unit', 'noise', 'peak'}
         What is made of each channel, in this order; each adds as many channels to the input.
 
@@ -57,6 +59,7 @@ class Preparation:
     size: int
     channels: int
     gray: bool = False
+    averaged: bool = False
     scaling: tuple[str, ...] = (NOISE,)
     epochs: int = 1
 
@@ -72,7 +75,12 @@ class Preparation:
     @property
     def inputs(self) -> int:
         """Channels of the network's input."""
-        return self.channels * len(self.scaling)
+        return self.seen * len(self.scaling)
+
+    @property
+    def seen(self) -> int:
+        """Channels that each scaling is made of."""
+        return 1 if self.averaged else self.channels
 
     def __call__(self, stamps: Stamps | Sequence[Stamps], *, first: int = 0) -> FloatArray:
         """
@@ -120,9 +128,17 @@ class Preparation:
         without = np.flatnonzero(~finite.any(axis=(1, 2, 3)))
         if len(without):
             raise InputError(f"stamp {first + without[0]}: not a finite pixel in it")
+        if self.averaged:
+            planes, finite = _averaged(planes, finite)
         parts = _scaled(planes, finite, self.scaling)
-        scaled = np.concatenate([np.repeat(part, self.channels // part.shape[1], axis=1) for part in parts], axis=1)
+        scaled = np.concatenate([np.repeat(part, self.seen // part.shape[1], axis=1) for part in parts], axis=1)
         return _resized(scaled, self.size)
+
+
+def _averaged(planes: Stamps, finite: npt.NDArray[np.bool_]) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Mean of the channels that are there, shape (N, 1, ny, nx), and where there is one; whole numbers as shares."""
+    there = finite.sum(axis=1, keepdims=True)
+    return _in_shares(planes, finite).sum(axis=1, keepdims=True) / np.maximum(there, 1).astype(np.float32), there > 0
 
 
 def _scaled(planes: Stamps, finite: npt.NDArray[np.bool_], names: Sequence[str]) -> list[FloatArray]:

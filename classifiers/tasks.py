@@ -258,7 +258,7 @@ class Task:
             check_layers(self.layers, self.classes)
             if self.recipe.loss != "cross_entropy" or self.stamps.epochs > 1 or self.recipe.frozen_epochs:
                 raise ValueError("layers need the loss cross_entropy, stamps of one epoch and no frozen_epochs")
-        if self.recipe.degrades and (self.stamps.channels, self.stamps.scaling) != (3, (UNIT,)):
+        if self.recipe.degrades and (self.stamps.seen, self.stamps.scaling) != (3, (UNIT,)):
             raise ValueError(
                 "faintest and coarsest are of pictures: stamps of three channels and the scaling unit alone"
             )

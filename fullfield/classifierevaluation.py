@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from classifiers.against import COMPARED, compared
 from classifiers.classify import Classifier
 from classifiers.evaluate import FEW_GROUPS, RECALL, Judged, evaluate, magnitudes
 from classifiers.parts import PARTS, SPLIT_FILE, TEST, UNLISTED, VALIDATION, parts_of
@@ -12,7 +15,7 @@ from fieldprep.errors import InputError
 from fieldprep.resources import weights_path
 from fullfield.classifierlabels import check_there, mapped_task
 from fullfield.classifierreport import write_classifier_evaluation
-from fullfield.clusterplots import by_region, of_a_cluster
+from fullfield.clusterplots import by_region, in_regions, of_a_cluster
 from fullfield.evaluationtext import number
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ def evaluate_classifier(
     recall: float = RECALL,
     labels: Mapping[str, str] | None = None,
     magnitude: str | None = None,
+    against: str | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
     """
@@ -78,6 +82,8 @@ def evaluate_classifier(
         Class by label, of labels that the task does not know.
     magnitude : str, optional
         Column that scores are binned by; by default the first of `classifiers.evaluate.MAGNITUDES` that is there.
+    against : str, optional
+        Another classifier of the same classes that it is held against.
     out : path, optional
         Folder for ``evaluation.html``, ``evaluation.json``, ``evaluation.csv`` and the plots.
 
@@ -87,7 +93,9 @@ def evaluate_classifier(
         What `classifiers.evaluate.evaluate` gives, and ``task``, ``classifier``, ``network``, ``temperature``,
         ``scored_on``: ``unseen`` and ``words`` as of `Scored`, ``labels`` as given, ``other_labels``, how many stamps
         have labels that are none; ``notes``, see `notes_of`; of a cluster's members ``regions``, see
-        `fullfield.clusterplots.by_region`.
+        `fullfield.clusterplots.by_region`; ``against``: what `classifiers.against.compared` gives of another
+        classifier, its ``classifier`` and ``words`` of what both are scored on, and of a cluster the same by
+        ``regions``.
 
     Raises
     ------
@@ -101,11 +109,8 @@ def evaluate_classifier(
     task = mapped_task(task, labels or {})
     check_there(labels or {}, stamps)
     name = classifier or task.name
-    model = Classifier.load(name)
-    if set(model.classes) != set(task.classes):
-        raise InputError(
-            f"{name}: tells {', '.join(model.classes)}, where the classes of {task.name} are {', '.join(task.classes)}"
-        )
+    model = _loaded(name, task)
+    rival = None if against is None else _loaded(against, task)
     labelled = stamps.of_task(task)
     magnitudes(labelled.rows, magnitude)  # a wrong column is told before the classifier has run
     scored = scored_of(labelled, split_file, weights_path(name).with_name(SPLIT_FILE))
@@ -126,10 +131,34 @@ def evaluate_classifier(
     }
     if of_a_cluster(judged):
         result["regions"] = by_region(judged)
+    if rival is not None and against is not None:
+        result["against"] = _held_against(rival, judged, weights_path(against).with_name(SPLIT_FILE))
     result["notes"] = notes_of(result)
     if out is not None:
         write_classifier_evaluation(out, result, judged, model, weights_path(name))
     return result
+
+
+def _loaded(name: str, task: Task) -> Classifier:
+    """Classifier of a name or path, which tells the classes of the task."""
+    model = Classifier.load(name)
+    if set(model.classes) != set(task.classes):
+        raise InputError(
+            f"{name}: tells {', '.join(model.classes)}, where the classes of {task.name} are {', '.join(task.classes)}"
+        )
+    return model
+
+
+def _held_against(rival: Classifier, judged: Judged, split_file: Path) -> dict[str, Any]:
+    """What another classifier says of what is scored, as far as it was not trained on it."""
+    scored = scored_of(judged.stamps, None, split_file)
+    ours = judged.select(np.isin(judged.stamps.names, scored.stamps.names))
+    theirs = Judged.of(rival, ours.stamps)
+    out = {"classifier": rival.card.what(), "words": scored.words, **compared(ours, theirs)}
+    if of_a_cluster(ours):
+        regions = in_regions(ours).items()
+        out["regions"] = {name: compared(ours.select(inside), theirs.select(inside)) for name, inside in regions}
+    return out
 
 
 def notes_of(result: Mapping[str, Any]) -> list[str]:
@@ -248,7 +277,21 @@ def as_text(result: Mapping[str, Any]) -> str:
     for region, row in result.get("regions", {}).items():
         told = ", ".join(f"{name} {number(entry)}" for name, entry in row.items() if entry["n"])
         lines.append(f"{region}: {told}")
+    if told_of := result.get("against"):
+        lines += [f"against {told_of['classifier']}", told_of["words"], _line_against(told_of, "all")]
+        for region, row in told_of.get("regions", {}).items():
+            lines.append(_line_against(row, region))
     if binned := result.get("magnitudes"):
         bins = (f"{row['low']}-{row['high']} {row['accuracy']['value']:.3f} (n {row['n']})" for row in binned["bins"])
         lines.append(f"accuracy by {binned['column']}: {', '.join(bins) or 'no stamp has a magnitude in it'}")
     return "\n".join(lines)
+
+
+def _line_against(told: Mapping[str, Any], name: str) -> str:
+    sides = "; ".join(f"{_SHOWN.get(key, key)} {_sides(told[key])}" for key in COMPARED)
+    alone = f"only this one right {told['only_one']}, only the other {told['only_other']}"
+    return f"{name} (n {told['n']}): {sides}; {alone}"
+
+
+def _sides(row: Mapping[str, Any]) -> str:
+    return f"{number(row['one'])}, {number(row['other'])}, difference {number(row['difference'])}"

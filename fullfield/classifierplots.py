@@ -208,7 +208,7 @@ def _filters(filters: FloatArray, preparation: Preparation) -> Callable[[Figure]
                 y = (k // _ACROSS * inputs + channel) * (ny + 1)
                 canvas[y : y + ny, x : x + nx] = weights
         seen = axis.imshow(canvas, cmap="RdBu_r", vmin=-1, vmax=1)
-        names = [f"{name}, channel {i + 1}" for name in preparation.scaling for i in range(preparation.channels)]
+        names = [f"{name}, channel {i + 1}" for name in preparation.scaling for i in range(preparation.seen)]
         axis.set_yticks((ny + 1) * np.arange(blocks * inputs) + (ny - 1) / 2, names * blocks, fontsize=8)
         axis.set_xticks([])
         axis.tick_params(length=0)

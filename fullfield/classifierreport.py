@@ -5,13 +5,25 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
+from classifiers.against import COMPARED, SIDES
 from classifiers.evaluate import FEW_GROUPS
 from fieldprep.network import first_filters
 from fullfield.catalogue import atomic
 from fullfield.classifiergalleries import Looked, examples, least_sure, surest_mistakes
 from fullfield.classifierplots import plots_of
 from fullfield.clusterplots import cluster_plots
-from fullfield.pages import TABLE_FILE, cell, class_tables, document, image, paragraph, plain, table, write_page
+from fullfield.pages import (
+    TABLE_FILE,
+    cell,
+    class_tables,
+    document,
+    image,
+    paragraph,
+    plain,
+    table,
+    words,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +70,7 @@ def write_classifier_evaluation(
         *_heading(result),
         *_scores(result),
         *_thresholds(result),
+        *_against(result),
         *_plots(result, plots),
         *_cluster(result, plots),
         *surest_mistakes(looked),
@@ -129,6 +142,29 @@ def _thresholds(result: Mapping[str, Any]) -> list[str]:
             ],
         ),
     ]
+
+
+def _against(result: Mapping[str, Any]) -> list[str]:
+    told = result.get("against")
+    if told is None:
+        return []
+    head = ("measure", "this one", "the other", "difference")
+    parts = [
+        "<h2>Against another</h2>",
+        paragraph(told["classifier"]),
+        paragraph(
+            f"{told['words']} Both are asked the same {told['n']} stamps; only this one has {told['only_one']} of them "
+            f"right, only the other {told['only_other']}. The interval of the difference is told in pairs."
+        ),
+        table(head, [(words(name), *(cell(told[name][side]) for side in SIDES)) for name in COMPARED]),
+    ]
+    if "regions" in told:
+        rows = [
+            (html.escape(name), *(cell(row["accuracy"][side]) for side in SIDES))
+            for name, row in told["regions"].items()
+        ]
+        parts += [paragraph("Accuracy by region of the colour-magnitude diagram."), table(("region", *head[1:]), rows)]
+    return parts
 
 
 def _plots(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[str]:

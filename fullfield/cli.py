@@ -567,6 +567,9 @@ def evaluate_classifier(
     magnitude: Annotated[
         str | None, typer.Option(help="Column that scores are binned by (default: the first of the usual magnitudes).")
     ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Weights, as --classifier, of another that it is held against, stamp by stamp.")
+    ] = None,
 ) -> None:
     """
     Score a classifier of stamps by the name of its task, or by a task's own .toml, on labelled stamps.
@@ -591,8 +594,8 @@ def evaluate_classifier(
         from fullfield.voteevaluation import as_text as votes_as_text  # noqa: PLC0415 -- as above
         from fullfield.voteevaluation import evaluate_votes  # noqa: PLC0415 -- as above
 
-        if map_ is not None or magnitude is not None:
-            raise UsageError(f"{task.name} is of votes: leave --map and --magnitude out")
+        if map_ is not None or magnitude is not None or against is not None:
+            raise UsageError(f"{task.name} is of votes: leave --map, --magnitude and --against out")
         voted = evaluate_votes(task, data, classifier=classifier, images=images, group=group, split_file=split, out=out)
         typer.echo(votes_as_text(voted) + (f"\npage: {out / PAGE_FILE}" if out else ""))
         return
@@ -607,6 +610,7 @@ def evaluate_classifier(
         recall=recall,
         labels=labels,
         magnitude=magnitude,
+        against=against,
         out=out,
     )
     typer.echo(as_text(result) + (f"\npage: {out / PAGE_FILE}" if out else ""))

@@ -73,7 +73,7 @@ def by_region(judged: Judged) -> dict[str, Any]:
         By region ``accuracy``, ``completeness`` of members and ``purity`` of what is called one, each with ``k``,
         ``n``, ``value``, ``low`` and ``high`` as of `classifiers.metrics.share`.
     """
-    region, groups = judged.stamps.rows["region"].astype(str).to_numpy(), judged.stamps.groups
+    groups = judged.stamps.groups
     names = np.array(judged.classes)
     member, called = names[judged.true] == MEMBER, names[judged.given] == MEMBER
 
@@ -82,13 +82,18 @@ def by_region(judged: Judged) -> dict[str, Any]:
 
     return {
         name: {
-            "accuracy": told(judged.right, region == name),
-            "completeness": told(called, (region == name) & member),
-            "purity": told(member, (region == name) & called),
+            "accuracy": told(judged.right, inside),
+            "completeness": told(called, inside & member),
+            "purity": told(member, inside & called),
         }
-        for name in REGIONS
-        if (region == name).any()
+        for name, inside in in_regions(judged).items()
     }
+
+
+def in_regions(judged: Judged) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which stamps, whose rows have ``region``, are in each region that any is in."""
+    region = judged.stamps.rows["region"].astype(str).to_numpy()
+    return {name: region == name for name in REGIONS if (region == name).any()}
 
 
 def cluster_plots(judged: Judged) -> dict[str, bytes]:

@@ -101,3 +101,36 @@ def test_no_stamps_are_no_input():
 def test_a_preparation_that_makes_no_sense_is_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         Preparation(**{"size": 8, "channels": 3, **bad})
+
+
+@given(order=st.permutations(range(3)), scaling=st.sampled_from([*SCALINGS]), dtype=st.sampled_from(["f4", "u1"]))
+def test_what_is_averaged_knows_no_colour(order, scaling, dtype):
+    prepare, plain = Preparation(16, 3, averaged=True, scaling=(scaling,)), stamps(dtype=dtype)
+    prepared = prepare(plain)
+    assert prepared.shape == (3, prepare.inputs, 16, 16)
+    assert prepared == pytest.approx(prepare(plain[..., order]), abs=1e-4)
+
+
+@pytest.mark.parametrize("scaling", [("unit",), ("noise", "peak")])
+def test_what_is_averaged_is_prepared_as_the_mean_of_its_channels(scaling):
+    plain = stamps()
+    mean = Preparation(16, 1, scaling=scaling)(plain.mean(axis=3, keepdims=True))
+    assert Preparation(16, 3, averaged=True, scaling=scaling)(plain) == pytest.approx(mean, abs=1e-4)
+
+
+def test_the_mean_is_of_the_channels_that_are_there():
+    holed = stamps()
+    holed[..., 1] = np.nan
+    holed[0, 3:5, :, 0] = np.nan
+    holed[1, 7, 7] = np.nan  # in none
+    prepared = Preparation(32, 3, averaged=True, scaling=("unit",))(holed)
+    with np.errstate(invalid="ignore"):
+        there = np.isfinite(holed)
+        mean = np.where(there, holed, 0).sum(axis=3) / np.maximum(there.sum(axis=3), 1)
+    assert prepared[:, 0] == pytest.approx(mean, rel=1e-5)
+
+
+def test_a_gray_stamp_has_its_own_mean():
+    gray = stamps(channels=1)
+    prepare = Preparation(16, 3, gray=True, averaged=True)
+    assert prepare(gray) == pytest.approx(prepare(np.repeat(gray, 3, axis=3)), abs=1e-4)

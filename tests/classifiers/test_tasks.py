@@ -97,7 +97,7 @@ def test_the_three_tasks_of_the_same_stamps_read_the_same_labels_and_stamps():
 def test_the_papers_tasks_have_the_papers_shares(name):
     his = "Negm" in Task.read(name).about or name.startswith("sdss_sn")
     others = {"galaxy10": (0.8, 0.1, 0.1), "galaxy10_sdss": (0.8, 0.1, 0.1), "gz2": (0.85, 0.15, 0.0)}
-    others |= dict.fromkeys(("cluster_member", "cluster_member_vit"), (0.5625, 0.1875, 0.25))
+    others |= dict.fromkeys(("cluster_member", "cluster_member_gray", "cluster_member_vit"), (0.5625, 0.1875, 0.25))
     wanted = NEGM if his else others.get(name, SHARES)
     assert Task.read(name).recipe.shares == wanted
 

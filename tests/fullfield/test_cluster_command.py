@@ -117,6 +117,22 @@ def test_any_cluster_goes_from_its_place_to_a_page_on_real_frames(services, sdss
         assert (tmp_path / "page" / "evaluation" / f"{name}.png").stat().st_size > 5000
     assert "Of the cluster" in (tmp_path / "page" / "evaluation.html").read_text()
 
+    gray = tmp_path / "gray.toml"
+    gray.write_text(task.read_text().replace("channels = 3", "channels = 3\naveraged = true"))
+    code, _, told = cli("train", gray, stamps, "--out", tmp_path / "gray", "--group", "group")
+    assert code == 0, told
+    code, said, told = cli(
+        *("evaluate", task, stamps, "--classifier", tmp_path / "trained" / "cluster_member.onnx", "--group", "group"),
+        *("--against", tmp_path / "gray" / "cluster_member.onnx", "--out", tmp_path / "both"),
+    )
+    assert code == 0, told
+    both = json.loads((tmp_path / "both" / "evaluation.json").read_text())
+    assert {name: row["n"] for name, row in both["against"]["regions"].items()} == test[
+        "region"
+    ].value_counts().to_dict()
+    assert both["against"]["accuracy"]["one"]["value"] == result["accuracy"]["value"]
+    assert "against cluster_member" in said
+
 
 @pytest.mark.parametrize(
     ("place", "given", "message"),

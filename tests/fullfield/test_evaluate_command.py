@@ -345,3 +345,31 @@ def test_a_task_and_weights_that_are_not_there(refused, cli, trained):
     status, _, err = cli("evaluate", trained / "blob.toml", trained / "set")
     assert status == 1
     assert "blob.onnx: not in weights" in err
+
+
+def test_a_classifier_is_held_against_another_on_what_neither_was_trained_on(evaluated, trained, tmp_path):
+    task = Task.read(trained / "blob.toml")
+    other = train_and_export(task, read_stamps(trained / "set"), tmp_path / "other", seed=1)
+    status, out, err = evaluated("--against", other)
+    assert status == 0, err
+    told = json.loads((tmp_path / "page" / "evaluation.json").read_text(), parse_constant=no_constants)
+    tests = [
+        pd.read_csv(path.with_name("split.csv")).query("part == 'test'") for path in (trained / "out" / "x", other)
+    ]
+    both = set(tests[0]["name"]) & set(tests[1]["name"])
+    assert told["against"]["n"] == len(both) < told["n"]
+    assert f"all (n {len(both)}): accuracy" in out
+    assert "difference" in out
+    assert "Against another" in (tmp_path / "page" / "evaluation.html").read_text()
+
+
+def test_a_classifier_is_no_better_than_itself(evaluated, trained, tmp_path):
+    status, _, err = evaluated("--against", trained / "out" / "blob.onnx")
+    assert status == 0, err
+    told = json.loads((tmp_path / "page" / "evaluation.json").read_text())
+    assert told["against"]["n"] == told["n"]
+    assert told["against"]["accuracy"]["difference"] == {"value": 0, "low": 0, "high": 0, "n": told["n"]}
+
+
+def test_another_of_other_classes_is_refused(refused):
+    assert "star_galaxy: tells galaxy, star, where the classes of blob are" in refused("--against", "star_galaxy")
