@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TIMM = "timm:"
 LARGE = (16, 32, 64, 128, 192)  # filters of the stages of the larger small network
-FIELDS = (4, 8, 16, 32, 48)  # of the stages of the equivariant one, of eight filters each
+FIELDS = (4, 8, 16, 24, 32)  # of the stages of the equivariant one, of eight filters each
 
 
 def build(name: str, inputs: int, size: int, classes: int, *, pretrained: bool = False) -> nn.Module:
