@@ -64,6 +64,21 @@ def test_maps_of_a_turned_network_turn_with_the_stamp(exported, task, blobs):
     np.testing.assert_allclose(turned, np.rot90(heat, axes=(1, 2)), atol=1e-4)
 
 
+def test_a_network_of_turned_kernels_is_read_back_too_and_its_file_knows_no_up(exported, task, blobs):
+    plain = task(epochs=1)
+    path = exported(replace(plain, network="equivariant", stamps=replace(plain.stamps, size=64)), blobs())
+    classifier = Classifier.load(path)
+    stamps = blobs(6, seed=1).stamps + np.linspace(0, 9, 16, dtype=np.float32)[:, None, None]
+    inputs = classifier.card.preparation(stamps)
+    networks = networks_of(path, classifier.card)
+    check_same(networks, classifier, inputs)
+    heat = attention(networks, classifier.card, inputs, np.zeros(6, np.int64))
+    assert heat.shape == (6, 64, 64)
+    found = classifier.predict(stamps)
+    for turned in (np.rot90(stamps, axes=(1, 2)), stamps[:, ::-1], np.rot90(stamps[:, :, ::-1], 3, axes=(1, 2))):
+        np.testing.assert_allclose(classifier.predict(turned), found, atol=1e-4)
+
+
 @pytest.mark.parametrize("network", ["compact", "negm", "kim_brunner"])
 def test_a_place_in_the_maps_is_the_place_in_the_stamp(network):
     size = 80
