@@ -41,7 +41,7 @@ GZ1 = {
 }
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1")
 LIMITS = (
-    "Trained on galaxies of r < 17.8 in SDSS's pictures, half of them made fainter: of fainter ones its word is a guess.",
+    "Trained on galaxies of r < 17.8 in SDSS's pictures, half of them made fainter; of fainter ones it guesses.",
     "Mergers were learned from 89 pictures: most are called something else.",
     "not_a_galaxy is Galaxy Zoo 1's 'don't know', 47 pictures of artefacts or nothing; stars were not taught.",
     "Cigars (51 to learn from) are taken for edge-on galaxies as often as not.",
