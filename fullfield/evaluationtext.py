@@ -34,7 +34,10 @@ def as_text(result: Mapping[str, Any]) -> str:
         )
     for task, under in result.get("calls", {}).items():
         for name, row in under.items():
-            told = ", ".join(f"{one} {number(entry)}" for one, entry in row.items() if entry["n"])
+            called = [(one, entry) for one, entry in row.items() if entry["n"]]
+            if len(called) > 2:  # of many classes those that are said at all, the commonest first
+                called = sorted((pair for pair in called if pair[1]["k"]), key=lambda pair: -pair[1]["k"])
+            told = ", ".join(f"{one} {number(entry)}" for one, entry in called)
             if told:
                 lines.append(f"{task}, of {next(iter(row.values()))['n']} detections on {name}: {told}")
     if "pictures" in result:

@@ -117,6 +117,11 @@ def test_any_cluster_goes_from_its_place_to_a_page_on_real_frames(services, sdss
         assert (tmp_path / "page" / "evaluation" / f"{name}.png").stat().st_size > 5000
     assert "Of the cluster" in (tmp_path / "page" / "evaluation.html").read_text()
 
+    against_gray(cli, tmp_path, task, stamps, test, result)
+
+
+def against_gray(cli, tmp_path, task, stamps, test, result):
+    """The same once more without colour, and both held against each other."""
     gray = tmp_path / "gray.toml"
     gray.write_text(task.read_text().replace("channels = 3", "channels = 3\naveraged = true"))
     code, _, told = cli("train", gray, stamps, "--out", tmp_path / "gray", "--group", "group")

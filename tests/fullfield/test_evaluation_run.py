@@ -338,3 +338,10 @@ def test_labels_that_make_no_sense_are_a_usage_error(text):
 def test_labels_are_read():
     assert parse_labels("shape=gz, star_galaxy=type") == {"shape": "gz", "star_galaxy": "type"}
     assert parse_labels("") == {}
+
+
+def test_of_many_classes_those_that_are_said_are_told_the_commonest_first():
+    shares = {"round": 1, "cigar": 0, "spiral": 3, "merger": 0}
+    row = {name: {"k": k, "n": 4, "value": k / 4, "low": 0.1, "high": 0.9} for name, k in shares.items()}
+    text = as_text({"calls": {"kind": {"galaxies": row}}, "without_truth": []})
+    assert text == "kind, of 4 detections on galaxies: spiral 0.750 [0.100 0.900], round 0.250 [0.100 0.900]"
