@@ -83,11 +83,13 @@ def rivals() -> dict[str, Task]:
     ours = Task.read("morphology")
     ours = replace(ours, classes=CLEAN, labels={name: name for name in CLEAN})
     as_shown = replace(ours, recipe=replace(ours.recipe, faintest=1.0, coarsest=1.0))
+    convnet = replace(Task.read("galaxy10"), classes=CLEAN, portrait=ours.portrait)
     layered = Task.read("morphology_layered")
     compact = replace(as_shown, network="compact")
     return {
         "ours": ours,
-        "the ConvNet for Galaxy10": replace(Task.read("galaxy10"), classes=CLEAN, portrait=ours.portrait),
+        "the ConvNet for Galaxy10": convnet,
+        "the ConvNet without colour": replace(convnet, stamps=replace(convnet.stamps, averaged=True)),
         "layered ConvNets": layered,
         "compact": compact,
         "layered compact": replace(compact, layers=layered.layers, unweighted=False),
