@@ -65,6 +65,7 @@ GALAXIES, STARS = 80, 150  # of a field
 TRAINING_FIELDS, PLACED = 60, 2  # how often each galaxy that is scored is laid on a field
 SEEING = 3.3  # FWHM of stars, pixels
 FLOOR = 0.1  # confidence, AstroCV's
+BLACK = flux_of(np.zeros(3, np.float32))
 BINS = ((16, 24), (24, 40), (40, 64), (64, 100))
 # classes of Galaxy Zoo by AstroCV's; votes that make AstroCV's recipe give each
 OURS = {
@@ -169,9 +170,8 @@ def light_of(stamp: npt.NDArray[np.uint8], side: float, rng: np.random.Generator
     flux = flux_of(picture.astype(np.float32) / 255)
     n = max(8, round(side / BOX * len(picture)))
     flux = cv2.resize(flux, (n, n), interpolation=cv2.INTER_AREA)
-    ring = np.ones((n, n), np.bool_)
-    ring[n // 8 : n - n // 8, n // 8 : n - n // 8] = False
-    flux = flux - np.median(flux[ring], axis=0)
+    # what is black in a picture was cut off: it is sky, whatever the inverse says, and what is brighter is not
+    flux = np.where(flux < 2 * BLACK, 2 * (flux - BLACK), flux).astype(np.float32)
     off = np.hypot(*(np.indices((n, n)) - (n - 1) / 2)) / (n / 2)
     flux *= np.clip((1 - off) / 0.2, 0, 1)[..., None].astype(np.float32)
     flux = np.rot90(flux, rng.integers(4))
