@@ -40,7 +40,7 @@ from fieldprep import Field
 from fieldprep.catalogues import as_catalogue, sources_on_field
 from fieldprep.cores import cores
 from fieldprep.errors import InputError
-from fieldprep.portraits import SDSS, SDSS_NOISE, flux_of, portraits_about
+from fieldprep.portraits import SDSS, SDSS_NOISE, portraits_about, sky_flux_of
 from fieldprep.training.recipes import ASTROCV_CLASSES, EXTENDED_FACTOR, RECIPES
 from fieldprep.training.trainingsets import write_training_set
 
@@ -65,7 +65,6 @@ GALAXIES, STARS = 80, 150  # of a field
 TRAINING_FIELDS, PLACED = 60, 2  # how often each galaxy that is scored is laid on a field
 SEEING = 3.3  # FWHM of stars, pixels
 FLOOR = 0.1  # confidence, AstroCV's
-BLACK = flux_of(np.zeros(3, np.float32))
 BINS = ((16, 24), (24, 40), (40, 64), (64, 100))
 # classes of Galaxy Zoo by AstroCV's; votes that make AstroCV's recipe give each
 OURS = {
@@ -167,11 +166,9 @@ def light_of(stamp: npt.NDArray[np.uint8], side: float, rng: np.random.Generator
     """Flux (n, n, 3) in i, r, g of a picture whose galaxy has a box of this side, dimmed and turned; 0 at its edge."""
     margin = round((len(stamp) - KEPT_SHARE * WHOLE) / 2)
     picture = stamp[margin : len(stamp) - margin, margin : len(stamp) - margin] if margin > 0 else stamp
-    flux = flux_of(picture.astype(np.float32) / 255)
+    flux = sky_flux_of(picture.astype(np.float32) / 255)
     n = max(8, round(side / BOX * len(picture)))
     flux = cv2.resize(flux, (n, n), interpolation=cv2.INTER_AREA)
-    # what is black in a picture was cut off: it is sky, whatever the inverse says, and what is brighter is not
-    flux = np.where(flux < 2 * BLACK, 2 * (flux - BLACK), flux).astype(np.float32)
     off = np.hypot(*(np.indices((n, n)) - (n - 1) / 2)) / (n / 2)
     flux *= np.clip((1 - off) / 0.2, 0, 1)[..., None].astype(np.float32)
     flux = np.rot90(flux, rng.integers(4))

@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 
 from classifiers.cards import Card
-from classifiers.export import fit_temperature
 from classifiers.metrics import classification_scores, share
 from classifiers.tasks import EITHER, Task
 
@@ -67,9 +66,12 @@ def main() -> None:
     print(line("all", scores))
     print(of_each_class(scores, [name for name in task.classes if scores["per_class"][name]["n"]]))
     print("confusion, rows true:", *scores["confusion"][:5], sep="\n")
-    print(sure_ones(clean, task))
+    print(sure_ones(clean, task, Card.beside(arguments.work / "morphology.onnx").temperature))
     others = galaxy_zoo_1(table[table["set"] == "gz1"].reset_index(drop=True))
     print(of_galaxy_zoo_1(others))
+    fainter = pd.read_parquet(arguments.work / "degraded.parquet")
+    fainter = scores_of(fainter[fainter["set"] == "gz2"].reset_index(drop=True), task)
+    print(line("\nGalaxy Zoo 2, made fainter and coarser", fainter))
     if arguments.card:
         path = arguments.work / "morphology.onnx"
         gallery = None if arguments.gallery is None else pd.read_csv(arguments.gallery)
@@ -105,12 +107,11 @@ def of_each_class(scores: dict[str, Any], names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def sure_ones(table: pd.DataFrame, task: Task) -> str:
-    """How many are uncertain at the calibrated temperature, and how right the others are."""
+def sure_ones(table: pd.DataFrame, task: Task, temperature: float) -> str:
+    """How many are uncertain at the temperature that ships, and how right the others are."""
     found = probabilities_in(table, task)
     logits = np.log(np.maximum(found, 1e-12))
     true = task.numbers_of(table["truth"])
-    temperature = fit_temperature(logits[:, None], true, task.activation)
     calibrated = np.exp(logits / temperature)
     calibrated /= calibrated.sum(axis=1, keepdims=True)
     highest, right = calibrated.max(axis=1), calibrated.argmax(axis=1) == true

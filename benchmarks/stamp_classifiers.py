@@ -9,11 +9,13 @@ Train a stamp classifier by folds of sky, for its figures, and on all of them, f
 SET is what `classifiers.stampsets.read_stamps` takes: what `benchmarks/stampsets.py` wrote, or a table of labels with
 its images. Fields and patches of sky are dealt out to folds, all copies of a field to one. Every stamp is classified by
 the network that saw nothing of its fold: ``WORK/found.parquet``. No epoch is picked by what is left out. The
-temperature is fitted to all of these together; the last network, which ships, has it too. Stamps whose label may be
-several classes are dealt out and classified too, but the temperature is not of them; those of a SET and CLASS that
-``--untaught`` names are classified and never trained on. ``--centre`` is the share of each set's images that is kept
-about their middle. With ``--repeats`` the folds are dealt out anew so often, each with other
-random weights. A training that was stopped is gone on with. ``--only-fold REPEAT FOLD`` trains that one and ends.
+temperature is fitted to all of these together, and where a recipe makes stamps fainter and coarser also to such copies
+of them, ``degraded.parquet``, so that what is told of small detections is no surer than it is right; the last network,
+which ships, has it too. Stamps whose label may be several classes are dealt out and classified too, but the temperature
+is not of them; those of a SET and CLASS that ``--untaught`` names are classified and never trained on. ``--centre`` is
+the share of each set's images that is kept about their middle. With ``--repeats`` the folds are dealt out anew so
+often, each with other random weights. A training that was stopped is gone on with. ``--only-fold REPEAT FOLD`` trains
+that one and ends; fold -1 is the network that ships.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from classifiers.classify import Classifier, probabilities
+from classifiers.augmenting import degraded
+from classifiers.classify import AT_ONCE, Classifier, probabilities
 from classifiers.export import export_classifier, fit_temperature
 from classifiers.splits import folds
 from classifiers.stampsets import StampSet, read_stamps
@@ -36,9 +39,12 @@ from classifiers.train import train_stamps
 from fieldprep.cores import cores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
 ALL = -1
+FOUND, DEGRADED = "found", "degraded"
 COPY = r"^(\d{6}-\d-\d{4})-.*$"  # of a real field, injected into
 
 
@@ -73,27 +79,28 @@ def main() -> None:
         return
     sure = stamps.rows["taught"].to_numpy(np.bool_) & ~np.char.count(stamps.labels, EITHER).astype(np.bool_)
     told = arguments.told or list(range(arguments.folds))
-    tables, scored = [], []
+    tables: dict[str, list[pd.DataFrame]] = {FOUND: [], **({DEGRADED: []} if task.recipe.degrades else {})}
+    scored = []
     for repeat, part in enumerate(parts):
-        logits = np.zeros((len(stamps), 1, len(task.classes)))
+        logits = {name: np.zeros((len(stamps), 1, len(task.classes))) for name in tables}
         for fold in told:
             folder, left = arguments.out / _name(repeat, fold), part == fold
             checkpoint = trained(task, stamps, part, fold, folder, seed=repeat)
-            path = export_classifier([checkpoint], folder / f"{task.name}.onnx")
-            logits[left] = Classifier.load(path).logits(stamps.select(left).stamps)
-        found = probabilities(logits, task.activation).mean(axis=1)
-        table = stamps.rows.assign(
-            name=stamps.names, group=stamps.groups, truth=stamps.labels, repeat=repeat, fold=part
-        )
-        for k, name in enumerate(task.classes):
-            table[f"p_{name}"] = found[:, k]
+            classifier = Classifier.load(export_classifier([checkpoint], folder / f"{task.name}.onnx"))
+            own = stamps.select(left).stamps
+            logits[FOUND][left] = classifier.logits(own)
+            if DEGRADED in logits:
+                logits[DEGRADED][left] = of_fainter(classifier, task, own)
         seen = np.isin(part, told)
-        tables.append(table[seen])
-        right = np.array(task.classes)[found.argmax(axis=1)] == stamps.labels
-        print(f"repeat {repeat}: accuracy {right[sure & seen].mean():.4f}, n {(sure & seen).sum()}", flush=True)
-        scored.append((logits[sure & seen], task.numbers_of(stamps.labels[sure & seen])))
+        for which, of in logits.items():
+            tables[which].append(tabled(task, stamps, of).assign(repeat=repeat, fold=part)[seen])
+            right = np.array(task.classes)[of.mean(axis=1).argmax(axis=1)] == stamps.labels
+            told_of = f"accuracy {right[sure & seen].mean():.4f}, n {(sure & seen).sum()}"
+            print(f"repeat {repeat}, {which}: {told_of}", flush=True)
+            scored.append((of[sure & seen], task.numbers_of(stamps.labels[sure & seen])))
     temperature = fit_temperature(*(np.concatenate(rows) for rows in zip(*scored, strict=True)), task.activation)
-    pd.concat(tables, ignore_index=True).to_parquet(arguments.out / "found.parquet")
+    for which, parts_of_it in tables.items():
+        pd.concat(parts_of_it, ignore_index=True).to_parquet(arguments.out / f"{which}.parquet")
     taught = stamps.rows["taught"].to_numpy(np.bool_)
     counts = stamps.rows[taught].assign(truth=stamps.labels[taught]).groupby(["set", "truth"]).size()
     about = {
@@ -103,11 +110,31 @@ def main() -> None:
         "recipe": task.as_table()["recipe"],
     }
     print(f"temperature {temperature:.3f}")
-    checkpoint = trained(task, stamps, parts[0], ALL, arguments.out / "all", seed=0)
+    checkpoint = trained(task, stamps, parts[0], ALL, arguments.out / _name(0, ALL), seed=0)
     export_classifier([checkpoint], arguments.out / f"{task.name}.onnx", temperature=temperature, training=about)
 
 
+def tabled(task: Task, stamps: StampSet, logits: npt.NDArray[np.float64]) -> pd.DataFrame:
+    """Rows of stamps with the probability of each class."""
+    table = stamps.rows.assign(name=stamps.names, group=stamps.groups, truth=stamps.labels)
+    found = probabilities(logits, task.activation).mean(axis=1)
+    return table.assign(**{f"p_{name}": found[:, k] for k, name in enumerate(task.classes)})
+
+
+def of_fainter(classifier: Classifier, task: Task, stamps: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
+    """Logits of stamps made fainter and coarser as half of a batch is in training, the same each time."""
+    torch.manual_seed(0)
+    found = []
+    for start in range(0, len(stamps), AT_ONCE):
+        pictures = torch.from_numpy(task.stamps(stamps[start : start + AT_ONCE]))
+        fainter = degraded(torch.cat([pictures, pictures]), task.recipe)[: len(pictures)]
+        found.append(classifier.logits(np.ascontiguousarray(fainter.permute(0, 2, 3, 1).numpy())))
+    return np.concatenate(found)
+
+
 def _name(repeat: int, fold: int) -> str:
+    if fold == ALL:
+        return "all"
     return f"{repeat}-{fold}" if repeat else str(fold)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from classifiers.tasks import FLIPS, ROTATIONS, TURNS
-from fieldprep.portraits import SDSS_NOISE, flux_of, shown
+from fieldprep.portraits import SDSS_NOISE, shown, sky_flux_of
 
 if TYPE_CHECKING:
     from classifiers.tasks import Recipe
@@ -123,7 +123,7 @@ def degraded(pictures: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     size, half = pictures.shape[-1], (len(pictures) + 1) // 2
     parts = []
     for part in pictures[:half].split(TOGETHER):
-        flux = torch.from_numpy(flux_of(part.cpu().permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
+        flux = torch.from_numpy(sky_flux_of(part.cpu().permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
         flux = flux * torch.exp(math.log(recipe.faintest) * torch.rand(len(part), 1, 1, 1))
         coarse = max(8, round(size / math.exp(math.log(recipe.coarsest) * float(torch.rand(())))))
         if coarse < size:

@@ -127,6 +127,24 @@ def flux_of(values: FloatImage) -> FloatImage:
     return np.asarray((lifted - np.float32(LIFT)) / GAINS, np.float32)
 
 
+def sky_flux_of(values: FloatImage) -> FloatImage:
+    """
+    The same for adding to a sky of its own: black, which was cut off at the lift, is no light.
+
+    Parameters
+    ----------
+    values : float32 `~numpy.ndarray`, shape (..., 3)
+        Red, green, blue from 0 to 1.
+
+    Returns
+    -------
+    float32 `~numpy.ndarray`, shape (..., 3)
+        i, r, g in nanomaggies: `flux_of` where it is twice the lift or more, and from there evenly to 0 at black.
+    """
+    flux, black = flux_of(values), np.float32(-LIFT) / GAINS
+    return np.asarray(np.where(flux < 2 * black, 2 * (flux - black), flux), np.float32)
+
+
 def portraits_about(
     sky: Sky, centres: Floats, xyxy: Floats, portrait: Portrait, size: int, bands: Sequence[str] | None = None
 ) -> Picture:

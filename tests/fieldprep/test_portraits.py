@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldprep import Field
-from fieldprep.portraits import Portrait, flux_of, portraits_about, sdss_picture
+from fieldprep.portraits import Portrait, flux_of, portraits_about, sdss_picture, sky_flux_of
 
 SHAPE = (300, 400)
 NOISE = {"g": 0.0153, "r": 0.0295, "i": 0.0458}
@@ -130,3 +130,17 @@ def test_the_flux_of_a_picture_makes_the_same_picture(seed):
     assert np.abs(again.astype(int) - picture.astype(int)).max() <= 1
     whole = (picture > 20).all(axis=1) & (picture < 250).all(axis=1)
     assert found[whole] == pytest.approx(flux[whole], rel=0.15)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_black_is_no_light_and_what_shines_is_kept(seed):
+    values = np.random.default_rng(seed).uniform(0, 1, (40, 3)).astype(np.float32)
+    black = flux_of(np.zeros(3, np.float32))
+    plain, found = flux_of(values), sky_flux_of(values)
+    bright = plain >= 2 * black
+    assert np.array_equal(found[bright], plain[bright])
+    assert (found[~bright] <= plain[~bright]).all()
+    assert sky_flux_of(np.zeros((1, 3), np.float32)) == pytest.approx(0, abs=1e-7)
+    # evenly: no step where the two meet
+    near = np.linspace(0, 0.3, 3000, dtype=np.float32)[:, None].repeat(3, axis=1)
+    assert np.diff(sky_flux_of(near), axis=0).max() < 2.1 * np.diff(flux_of(near), axis=0).max()
