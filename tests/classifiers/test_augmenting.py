@@ -102,3 +102,11 @@ def test_the_epochs_of_a_series_are_turned_alike():
     radius, angle = (found.reshape(8, 3) for found in radii_and_angles(turned.reshape(24, 1, 33, 33), x, y))
     assert torch.allclose(radius, radius[:, :1].expand(8, 3), atol=1e-4)
     assert torch.allclose(angle, angle[:, :1].expand(8, 3), atol=1e-4)
+
+
+def test_what_is_black_in_a_picture_is_sky_in_its_fainter_copy():
+    torch.manual_seed(0)
+    black = torch.zeros(8, 3, 64, 64)
+    found = degraded(black, Recipe(faintest=0.1, coarsest=1.0))[:4].mean((0, 2, 3)).numpy()
+    noise = np.random.default_rng(0).normal(0, SDSS_NOISE, (4 * 64 * 64, 3)).astype(np.float32)
+    assert found == pytest.approx(shown(noise).mean(axis=0), rel=0.1)
