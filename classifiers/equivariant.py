@@ -1,4 +1,4 @@
-"""A network that says the same of a stamp whichever way up it is: convolutions over turns as well as places."""
+"""A network that says the same of a stamp whichever way up it is: convolutions over turns. Needs the train extra."""
 
 from __future__ import annotations
 

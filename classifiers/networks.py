@@ -1,5 +1,5 @@
 """
-Networks by name: those of the papers, layer by layer, a small one of our own, EfficientNets, and timm's.
+Networks by name: those of the papers, layer by layer, small ones of our own, EfficientNets, and timm's.
 
 Every network takes (N, inputs, size, size) and gives logits (N, K); that of series takes a second input, the gaps
 between epochs, as `classifiers.series` has them. Needs the train extra.
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from classifiers.tasks import Task
 
 TIMM = "timm:"
-LARGE = (16, 32, 64, 128, 192)  # filters of the stages of the larger small network
 FIELDS = (4, 8, 16, 24, 32)  # of the stages of the equivariant one, of eight filters each
 
 
@@ -247,13 +246,6 @@ def compact(inputs: int, size: int, classes: int) -> nn.Module:
     return Compact(inputs, classes)
 
 
-def compact_large(inputs: int, size: int, classes: int) -> nn.Module:
-    """`Compact` with five stages, for pictures; it takes any size of 32 px and over."""
-    if size < 32:
-        raise ValueError(f"size must be 32 or more, got {size}")
-    return Compact(inputs, classes, LARGE)
-
-
 def equivariant(inputs: int, size: int, classes: int) -> nn.Module:
     """The network of the same answer whichever way up, `Equivariant`; it takes multiples of 32 px."""
     if size % 2 ** len(FIELDS) or size < 1:
@@ -275,7 +267,6 @@ NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "galaxy10": galaxy10,
     "smooth_featured": smooth_featured,
     "compact": compact,
-    "compact_large": compact_large,
     "equivariant": equivariant,
     SERIES: series,
 }
