@@ -15,7 +15,8 @@ which ships, has it too. Stamps whose label may be several classes are dealt out
 is not of them; those of a SET and CLASS that ``--untaught`` names are classified and never trained on. ``--centre`` is
 the share of each set's images that is kept about their middle. With ``--repeats`` the folds are dealt out anew so
 often, each with other random weights. A training that was stopped is gone on with. ``--only-fold REPEAT FOLD`` trains
-that one and ends; fold -1 is the network that ships.
+that one and ends; fold -1 is the network that ships. ``--with OTHER`` asks them together with those that another recipe
+of the task left in the same folds: the mean of both.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--centre", type=lambda text: [float(part) for part in text.split(",")])
     parser.add_argument("--untaught", nargs="*", default=[], metavar="SET:CLASS")
     parser.add_argument("--told", type=int, nargs="+", help="the only folds that are left out and told, in turn")
+    parser.add_argument("--with", dest="others", type=Path, help="work of another recipe of the task, asked together")
     parser.add_argument("--only-fold", type=int, nargs=2, metavar=("REPEAT", "FOLD"))
     arguments = parser.parse_args()
     torch.set_num_threads(cores())
@@ -76,25 +78,36 @@ def main() -> None:
     if arguments.only_fold:
         repeat, fold = arguments.only_fold
         trained(task, stamps, parts[repeat], fold, arguments.out / _name(repeat, fold), seed=repeat)
-        return
+    else:
+        told_and_shipped(task, stamps, parts, arguments)
+
+
+def told_and_shipped(
+    task: Task, stamps: StampSet, parts: Sequence[npt.NDArray[np.int64]], arguments: argparse.Namespace
+) -> None:
+    """What each fold's network says, and the file that ships."""
     sure = stamps.rows["taught"].to_numpy(np.bool_) & ~np.char.count(stamps.labels, EITHER).astype(np.bool_)
     told = arguments.told or list(range(arguments.folds))
     tables: dict[str, list[pd.DataFrame]] = {FOUND: [], **({DEGRADED: []} if task.recipe.degrades else {})}
     scored = []
     for repeat, part in enumerate(parts):
-        logits = {name: np.zeros((len(stamps), 1, len(task.classes))) for name in tables}
+        number = 1 if arguments.others is None else 2
+        logits = {name: np.zeros((len(stamps), number, len(task.classes))) for name in tables}
         for fold in told:
             folder, left = arguments.out / _name(repeat, fold), part == fold
             checkpoint = trained(task, stamps, part, fold, folder, seed=repeat)
-            classifier = Classifier.load(export_classifier([checkpoint], folder / f"{task.name}.onnx"))
+            both = checkpoints_of(checkpoint, arguments.others)
+            classifier = Classifier.load(export_classifier(both, folder / f"{task.name}.onnx"))
             own = stamps.select(left).stamps
             logits[FOUND][left] = classifier.logits(own)
             if DEGRADED in logits:
                 logits[DEGRADED][left] = of_fainter(classifier, task, own)
         seen = np.isin(part, told)
         for which, of in logits.items():
-            tables[which].append(tabled(task, stamps, of).assign(repeat=repeat, fold=part)[seen])
-            right = np.array(task.classes)[of.mean(axis=1).argmax(axis=1)] == stamps.labels
+            table = tabled(task, stamps, of).assign(repeat=repeat, fold=part)
+            tables[which].append(table[seen])
+            given = table[[f"p_{name}" for name in task.classes]].to_numpy().argmax(axis=1)
+            right = np.array(task.classes)[given] == stamps.labels
             told_of = f"accuracy {right[sure & seen].mean():.4f}, n {(sure & seen).sum()}"
             print(f"repeat {repeat}, {which}: {told_of}", flush=True)
             scored.append((of[sure & seen], task.numbers_of(stamps.labels[sure & seen])))
@@ -111,7 +124,13 @@ def main() -> None:
     }
     print(f"temperature {temperature:.3f}")
     checkpoint = trained(task, stamps, parts[0], ALL, arguments.out / _name(0, ALL), seed=0)
-    export_classifier([checkpoint], arguments.out / f"{task.name}.onnx", temperature=temperature, training=about)
+    both = checkpoints_of(checkpoint, arguments.others)
+    export_classifier(both, arguments.out / f"{task.name}.onnx", temperature=temperature, training=about)
+
+
+def checkpoints_of(checkpoint: Path, others: Path | None) -> list[Path]:
+    """A checkpoint and that of the same fold in another folder, where there is one."""
+    return [checkpoint] if others is None else [checkpoint, others / checkpoint.parent.name / checkpoint.name]
 
 
 def tabled(task: Task, stamps: StampSet, logits: npt.NDArray[np.float64]) -> pd.DataFrame:

@@ -110,3 +110,13 @@ def test_what_is_black_in_a_picture_is_sky_in_its_fainter_copy():
     found = degraded(black, Recipe(faintest=0.1, coarsest=1.0))[:4].mean((0, 2, 3)).numpy()
     noise = np.random.default_rng(0).normal(0, SDSS_NOISE, (4 * 64 * 64, 3)).astype(np.float32)
     assert found == pytest.approx(shown(noise).mean(axis=0), rel=0.1)
+
+
+def test_a_lifted_sky_is_brighter_than_a_black_one():
+    black, faint = torch.zeros(8, 3, 64, 64), {"faintest": 0.5, "coarsest": 1.0}
+    skies = {}
+    for sky in ("black", "lifted"):
+        torch.manual_seed(0)
+        skies[sky] = degraded(black, Recipe(**faint, sky=sky))[:4]
+    assert (skies["lifted"] >= skies["black"]).all()
+    assert skies["lifted"].mean() > 1.5 * skies["black"].mean()
