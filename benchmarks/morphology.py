@@ -162,7 +162,7 @@ def card_scores(
         if row["n"]
     }
     out = {
-        "measured on": "Galaxy Zoo 2's clean classes by five folds of galaxies, each told by a network of the same "
+        "measured on": "Galaxy Zoo 2's clean classes by folds of galaxies, each told by a network of the same "
         "recipe that did not see it; of Galaxy Zoo 1 the recall of its own, less clean classes",
         "Galaxy Zoo 2": {"all": {key: _rounded(scores[key]) for key in MEASURES}},
         "by class": by_class,
