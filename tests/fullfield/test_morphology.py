@@ -53,14 +53,12 @@ def test_a_galaxy_has_the_same_class_by_jpeg_and_by_fits(galaxies, tmp_path):
     assert 0.5 * np.abs(by_fits - by_jpeg).sum(axis=1).mean() < 0.1
 
 
-def test_turned_and_mirrored_galaxies_have_the_same_class_for_the_most_part(galaxies):
+def test_turned_and_mirrored_galaxies_are_told_the_same(galaxies):
     seen, _ = galaxies
     classifier = Classifier.load("morphology")
     found = classifier.predict(seen)
     for other in (np.rot90(seen, axes=(1, 2)), seen[:, ::-1]):
-        turned = classifier.predict(np.ascontiguousarray(other))
-        assert (turned.argmax(axis=1) == found.argmax(axis=1)).mean() >= 0.75
-        assert 0.5 * np.abs(turned - found).sum(axis=1).mean() < 0.25
+        np.testing.assert_allclose(classifier.predict(np.ascontiguousarray(other)), found, atol=1e-3)
 
 
 def test_a_run_says_what_every_detection_that_is_large_enough_is(data, cli, tmp_path):
