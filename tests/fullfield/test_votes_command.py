@@ -96,7 +96,7 @@ def test_votes_are_trained_scored_and_predicted_in_kaggles_layout(cli, challenge
 
     status, _, err = cli("evaluate", tmp_path / "gz2.toml", challenge, *arguments, scored, "--map", "S=smooth")
     assert status == 2, err
-    assert "gz2 is of votes: leave --map and --magnitude out" in err
+    assert "gz2 is of votes: leave --map, --magnitude and --against out" in err
     status, _, err = cli("evaluate", tmp_path / "gz2.toml", challenge, "--classifier", "star_galaxy")
     assert status == 1, err
     assert "says galaxy, star, where gz2 is of Galaxy Zoo's votes" in err
