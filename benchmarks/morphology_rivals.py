@@ -11,11 +11,11 @@ anew, with other weights; intervals are by drawing galaxies, all repeats of one 
 is picked by what is left out. With ``--denoise`` each network also gets a line on pictures that a U-Net took the noise
 from, in training and after; the U-Net is taught on the same training side, its time is not in the line.
 
-Recipes are those of the papers where they have one (`classifiers/recipes`). ResNet-18, EfficientNet-B0 and "compact"
-have that of `morphology`, less what makes pictures fainter and coarser for the sake of small detections, which "ours"
-has as it ships: here all pictures are as Galaxy Zoo showed them. "smooth or featured" tells two classes, so that its
-figures do not stand beside the others'. What was stopped is gone on with; what is found is kept in ``WORK``, and
-refused there for another recipe.
+Recipes are those of the papers where they have one (`classifiers/recipes`). ResNet-18, ConvNeXt, the EfficientNets and
+"compact" have that of `morphology`, less what makes pictures fainter and coarser for the sake of small detections,
+which "ours" has as it ships: here all pictures are as Galaxy Zoo showed them. "smooth or featured" tells two classes,
+so that its figures do not stand beside the others'. What was stopped is gone on with; what is found is kept in
+``WORK``, and refused there for another recipe.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ def rivals() -> dict[str, Task]:
         "layered compact": replace(compact, layers=layered.layers, unweighted=False),
         "compact with mixup": replace(compact, recipe=replace(compact.recipe, mixup=MIXUP)),
         "ResNet-18": replace(as_shown, network="timm:resnet18"),
+        "ConvNeXt-Atto": replace(as_shown, network="timm:convnext_atto"),
+        "EfficientNetV2-B0": replace(as_shown, network="timm:tf_efficientnetv2_b0"),
         "EfficientNet-B0": replace(as_shown, network="efficientnet_b0"),
         "smooth or featured": Task.read("smooth_featured"),
     }

@@ -16,7 +16,10 @@ is not of them; those of a SET and CLASS that ``--untaught`` names are classifie
 the share of each set's images that is kept about their middle. With ``--repeats`` the folds are dealt out anew so
 often, each with other random weights. A training that was stopped is gone on with. ``--only-fold REPEAT FOLD`` trains
 that one and ends; fold -1 is the network that ships. ``--with OTHER`` asks them together with those that another recipe
-of the task left in the same folds: the mean of both.
+of the task left in the same folds: the mean of both. With ``--unlabelled FOLDER...`` images without labels (and what is
+untaught) are learned from too, as what the network of the same fold that ``--teacher OTHER`` left says of them, which
+has not seen what is told either: the fewest classes that have nine tenths of the probability, where these are no more
+than three. ``FOLDER:SHARE`` keeps as much of the side of the images.
 """
 
 from __future__ import annotations
@@ -33,11 +36,13 @@ import torch
 from classifiers.augmenting import degraded
 from classifiers.classify import AT_ONCE, Classifier, probabilities
 from classifiers.export import export_classifier, fit_temperature
+from classifiers.pictures import picture_stamp
 from classifiers.splits import folds
 from classifiers.stampsets import StampSet, read_stamps
 from classifiers.tasks import EITHER, Task
 from classifiers.train import train_stamps
 from fieldprep.cores import cores
+from fieldprep.picturefile import PICTURE_ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
 
 ALL = -1
 FOUND, DEGRADED = "found", "degraded"
+TOLD, MOST = 0.9, 3  # probability that the classes of an unlabelled stamp have, and how many they may be
 COPY = r"^(\d{6}-\d-\d{4})-.*$"  # of a real field, injected into
 
 
@@ -61,8 +67,12 @@ def main() -> None:
     parser.add_argument("--untaught", nargs="*", default=[], metavar="SET:CLASS")
     parser.add_argument("--told", type=int, nargs="+", help="the only folds that are left out and told, in turn")
     parser.add_argument("--with", dest="others", type=Path, help="work of another recipe of the task, asked together")
+    parser.add_argument("--unlabelled", nargs="*", default=[], metavar="FOLDER[:SHARE]")
+    parser.add_argument("--teacher", type=Path, help="work of earlier networks, which say what the unlabelled are")
     parser.add_argument("--only-fold", type=int, nargs=2, metavar=("REPEAT", "FOLD"))
     arguments = parser.parse_args()
+    if bool(arguments.unlabelled) != bool(arguments.teacher):
+        parser.error("--unlabelled and --teacher go together")
     torch.set_num_threads(cores())
     task = Task.read(arguments.task)
     centres = arguments.centre or [1.0] * len(arguments.sets)
@@ -77,7 +87,7 @@ def main() -> None:
     parts = [folds(stamps.labels, stamps.groups, arguments.folds, seed=repeat) for repeat in range(arguments.repeats)]
     if arguments.only_fold:
         repeat, fold = arguments.only_fold
-        trained(task, stamps, parts[repeat], fold, arguments.out / _name(repeat, fold), seed=repeat)
+        trained(task, stamps, parts[repeat], fold, arguments, repeat=repeat)
     else:
         told_and_shipped(task, stamps, parts, arguments)
 
@@ -95,7 +105,7 @@ def told_and_shipped(
         logits = {name: np.zeros((len(stamps), number, len(task.classes))) for name in tables}
         for fold in told:
             folder, left = arguments.out / _name(repeat, fold), part == fold
-            checkpoint = trained(task, stamps, part, fold, folder, seed=repeat)
+            checkpoint = trained(task, stamps, part, fold, arguments, repeat=repeat)
             both = checkpoints_of(checkpoint, arguments.others)
             classifier = Classifier.load(export_classifier(both, folder / f"{task.name}.onnx"))
             own = stamps.select(left).stamps
@@ -123,7 +133,7 @@ def told_and_shipped(
         "recipe": task.as_table()["recipe"],
     }
     print(f"temperature {temperature:.3f}")
-    checkpoint = trained(task, stamps, parts[0], ALL, arguments.out / _name(0, ALL), seed=0)
+    checkpoint = trained(task, stamps, parts[0], ALL, arguments, repeat=0)
     both = checkpoints_of(checkpoint, arguments.others)
     export_classifier(both, arguments.out / f"{task.name}.onnx", temperature=temperature, training=about)
 
@@ -157,17 +167,63 @@ def _name(repeat: int, fold: int) -> str:
     return f"{repeat}-{fold}" if repeat else str(fold)
 
 
-def trained(task: Task, stamps: StampSet, part: npt.NDArray[np.int64], fold: int, folder: Path, *, seed: int) -> Path:
+def trained(
+    task: Task,
+    stamps: StampSet,
+    part: npt.NDArray[np.int64],
+    fold: int,
+    arguments: argparse.Namespace,
+    *,
+    repeat: int,
+) -> Path:
     """Checkpoint of the network that saw all folds but one, or `ALL` (its log is then of stamps that it saw)."""
+    folder = arguments.out / _name(repeat, fold)
     last = folder / "last.ckpt"
     if not (folder / "done").exists():
         left = part == fold
         taught = stamps.rows["taught"].to_numpy(np.bool_)
         sure = np.array([EITHER not in label for label in stamps.labels])
         logged = stamps.select(sure & (part == 0 if fold == ALL else left))
-        last = train_stamps(task, stamps.select(taught & ~left), logged, folder, seed=seed, resume=last.exists())
+        seen = stamps.select(taught & ~left)
+        if arguments.teacher is not None:
+            more = together(
+                [
+                    ("untaught", stamps.select(~taught & ~left)),
+                    *((name, unlabelled(name)) for name in arguments.unlabelled),
+                ]
+            )
+            teacher = Classifier.load(teacher_of(arguments.teacher, task, repeat, fold))
+            seen = together([("labelled", seen), ("told", as_told(more, teacher, task))])
+        last = train_stamps(task, seen, logged, folder, seed=repeat, resume=last.exists())
         (folder / "done").touch()
     return last
+
+
+def teacher_of(work: Path, task: Task, repeat: int, fold: int) -> Path:
+    """File of the earlier networks that saw the same."""
+    return work / ("" if fold == ALL else _name(repeat, fold)) / f"{task.name}.onnx"
+
+
+def unlabelled(name: str) -> StampSet:
+    """Images of ``FOLDER`` or ``FOLDER:SHARE``."""
+    folder, _, share = name.partition(":")
+    paths = sorted(path for path in Path(folder).iterdir() if path.suffix in PICTURE_ENDINGS)
+    names = np.array([path.stem for path in paths], np.str_)
+    stamps = [picture_stamp(path, float(share or 1)) for path in paths]
+    return StampSet(stamps, np.full(len(names), ""), names, names, pd.DataFrame({"name": names}))
+
+
+def as_told(stamps: StampSet, teacher: Classifier, task: Task) -> StampSet:
+    """Stamps with the fewest classes that have `TOLD` of the probability for labels, less those of over `MOST`."""
+    chances = probabilities(teacher.logits(stamps.stamps), task.activation).mean(axis=1)
+    order = np.argsort(-chances, axis=1)
+    number = 1 + (np.cumsum(np.take_along_axis(chances, order, 1), axis=1) < TOLD).sum(axis=1)
+    classes = np.array(task.classes)
+    labels = [EITHER.join(classes[np.sort(row[:n])]) for row, n in zip(order, number, strict=True)]
+    kept = number <= MOST
+    told = pd.Series(labels)[kept].value_counts()
+    print(f"{len(stamps)} told by {teacher.card.name}, {kept.sum()} kept:\n{told.to_string()}", flush=True)
+    return replace(stamps, labels=np.array(labels, np.str_)).select(kept)
 
 
 def together(sets: list[tuple[str, StampSet]]) -> StampSet:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from classifiers.tasks import BLACK, FLIPS, ROTATIONS, TURNS
+from classifiers.tasks import BLACK, BOTH, FLIPS, ROTATIONS, TURNS
 from fieldprep.portraits import SDSS_NOISE, flux_of, shown, sky_flux_of
 
 if TYPE_CHECKING:
@@ -121,9 +121,10 @@ def degraded(pictures: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     tensor, shape (N, 3, size, size)
     """
     size, half = pictures.shape[-1], (len(pictures) + 1) // 2
-    light = sky_flux_of if recipe.sky == BLACK else flux_of
     parts = []
     for part in pictures[:half].split(TOGETHER):
+        black = bool(torch.rand(()) < 0.5) if recipe.sky == BOTH else recipe.sky == BLACK
+        light = sky_flux_of if black else flux_of
         flux = torch.from_numpy(light(part.cpu().permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
         flux = flux * torch.exp(math.log(recipe.faintest) * torch.rand(len(part), 1, 1, 1))
         coarse = max(8, round(size / math.exp(math.log(recipe.coarsest) * float(torch.rand(())))))

@@ -30,8 +30,8 @@ LOSSES = ("cross_entropy", "binary", *OF_VOTES)
 TURNS, ROTATIONS, FLIPS = "turns", "rotations", "flips"
 AUGMENTATIONS = (TURNS, ROTATIONS, FLIPS)
 ACTIVATIONS = {"cross_entropy": "softmax", "binary": "sigmoid", FRACTIONS: "fractions", COUNTS: "concentrations"}
-BLACK, LIFTED = "black", "lifted"
-SKIES = (BLACK, LIFTED)
+BLACK, LIFTED, BOTH = "black", "lifted", "both"
+SKIES = (BLACK, LIFTED, BOTH)
 PRECISIONS = ("32-true", "bf16-mixed")
 SERIES = "series"  # the network of several epochs
 LAYERED = "layered:"  # before the name of a network on the card of a task with layers
@@ -88,9 +88,9 @@ class Recipe:
         Half of a batch's pictures are made fainter, with no less than this share of their light, and coarser, with up
         to so many of their pixels to a side of one, and have the noise and seeing of SDSS in these: what small and
         faint detections look like. 1 and 1: none is.
-    sky : {'black', 'lifted'}
+    sky : {'black', 'lifted', 'both'}
         What black in a picture is in its fainter copy: no light, as in a field, or as much as is cut off for black,
-        which leaves a gray sky and keeps faint outskirts.
+        which leaves a gray sky and keeps faint outskirts; or now this, now that.
     tint : float
         Scatter of the logarithm of a factor that each channel has for itself.
     noise : float

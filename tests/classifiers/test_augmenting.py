@@ -1,5 +1,7 @@
 """What is drawn anew for each stamp of a batch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,18 @@ def test_a_lifted_sky_is_brighter_than_a_black_one():
         skies[sky] = degraded(black, Recipe(**faint, sky=sky))[:4]
     assert (skies["lifted"] >= skies["black"]).all()
     assert skies["lifted"].mean() > 1.5 * skies["black"].mean()
+
+
+def test_a_sky_of_both_is_now_black_now_lifted():
+    torch.manual_seed(0)
+    faint = Recipe(faintest=0.9, coarsest=1.0, sky="both")
+    found = degraded(torch.zeros(1024, 3, 16, 16), faint)[:512]
+    of_part = found.reshape(64, 8, -1).mean(2)  # parts have one sky
+    brightest = {}
+    for sky in ("black", "lifted"):
+        other = degraded(torch.zeros(1024, 3, 16, 16), replace(faint, sky=sky))[:512].reshape(64, 8, -1).mean(2)
+        brightest[sky] = float(other.mean())
+    middle = (brightest["black"] + brightest["lifted"]) / 2
+    lifted = of_part > middle
+    assert (lifted == lifted[:, :1]).all()
+    assert 16 < int(lifted[:, 0].sum()) < 48
