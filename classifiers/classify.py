@@ -44,7 +44,7 @@ class Classifier:
         self.card = card
 
     @classmethod
-    def load(cls, name: str | Path, *, runtime: str | None = None) -> Classifier:
+    def load(cls, name: str | Path, *, runtime: str | None = None, precision: str | None = "f32") -> Classifier:
         """
         Load a classifier by name or path.
 
@@ -54,6 +54,9 @@ class Classifier:
             Name of shipped weights, or the path of an ``.onnx`` with its card beside it.
         runtime : {'openvino', 'onnxruntime'}, optional
             See `fieldprep.network.load_network`.
+        precision : {'f32', 'bf16'}, optional
+            Likewise; float32 says what the trained network says to a ten thousandth. None leaves it to the machine, as
+            a run does.
 
         Returns
         -------
@@ -66,7 +69,7 @@ class Classifier:
         """
         path = resources.weights_path(name)
         card = Card.beside(path)
-        return cls(load_network(path, runtime=runtime, precision="f32"), card)
+        return cls(load_network(path, runtime=runtime, precision=precision), card)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ RUNTIME = "FULLFIELD_RUNTIME"  # environment variable: openvino (default) or onn
 PRECISION = "FULLFIELD_PRECISION"  # environment variable: f32, or bf16, which is the default where the processor has it
 
 MOST_SCORES = 4  # channels of a convolution that ends in scores: one a class
+MOST_ANSWERS = 37  # outputs of a layer that ends in what a classifier says: Galaxy Zoo 2's
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -100,25 +101,42 @@ def _openvino(path: Path, precision: str) -> Network:
 
 def _last_sums_in_float32(model: Any) -> None:
     """
-    Write the convolutions that end in a score as sums, which OpenVINO leaves in float32.
+    Write the layers that end in scores as sums, which OpenVINO leaves in float32.
 
-    A score that comes out of a bfloat16 convolution has one of some 700 values, so that a tenth of a field's
-    detections share their confidence with another and their order, which average precision is made of, is chance.
+    A score that comes out of a bfloat16 layer has one of some 700 values, so that a tenth of a field's detections share
+    their confidence with another and their order, which average precision is made of, is chance.
     """
     from openvino import opset13  # noqa: PLC0415 -- see _openvino
 
     for node in model.get_ordered_ops():
-        if node.get_type_name() != "Convolution":
-            continue
-        outputs, _, *kernel = node.input_value(1).get_partial_shape().to_shape()
-        if outputs > MOST_SCORES or kernel != [1, 1]:
+        if not _ends_in_scores(node):
             continue
         features = opset13.unsqueeze(node.input_value(0), opset13.constant([1]))
         weights = opset13.unsqueeze(node.input_value(1), opset13.constant([0]))
-        total = opset13.reduce_sum(opset13.multiply(features, weights), opset13.constant([2]), keep_dims=False)
+        # OpenVINO 2026.4 adds up what is not there where a sum of three axes drops the last of them itself
+        total = opset13.reduce_sum(opset13.multiply(features, weights), opset13.constant([2]), keep_dims=True)
+        total = opset13.squeeze(total, opset13.constant([2]))
         for target in node.output(0).get_target_inputs():
             target.replace_source_output(total.output(0))
     model.validate_nodes_and_infer_types()
+
+
+def _ends_in_scores(node: Any) -> bool:
+    """Whether it is a detector's last convolution or a classifier's last layer, of weights (outputs, inputs)."""
+    kind = node.get_type_name()
+    if kind == "Convolution":
+        outputs, _, *kernel = node.input_value(1).get_partial_shape().to_shape()
+        return bool(outputs <= MOST_SCORES and kernel == [1, 1])
+    if kind != "MatMul" or node.input_value(1).get_node().get_type_name() != "Constant":
+        return False
+    turned = node.get_attributes()
+    weights = list(node.input_value(1).get_partial_shape().to_shape())
+    return bool(
+        len(weights) == node.input_value(0).get_partial_shape().rank.get_length() == 2
+        and turned["transpose_b"]
+        and not turned["transpose_a"]
+        and weights[0] <= MOST_ANSWERS
+    )
 
 
 def _onnxruntime(path: Path) -> Network:

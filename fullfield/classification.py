@@ -107,8 +107,8 @@ def _else(card: Card) -> str:
 
 @lru_cache(maxsize=8)
 def loaded_classifier(name: str) -> Classifier:
-    """Load a classifier once a process; see `Classifier.load`."""
-    return Classifier.load(name)
+    """Load a classifier once a process, as fast as the machine runs it; see `Classifier.load`."""
+    return Classifier.load(name, precision=None)
 
 
 def add_classes(table: Table, sky: Sky, names: Sequence[str], bands: Sequence[str] | None = None) -> None:

@@ -60,6 +60,20 @@ def test_both_runtimes_say_the_same_of_real_stamps(name, stamps_of):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_in_bfloat16_stamps_are_told_the_same_and_share_no_score_for_want_of_digits(name, stamps_of):
+    stamps = stamps_of(name)
+    exact = Classifier.load(name).predict(stamps)
+    rough = Classifier.load(name, runtime="openvino", precision="bf16")
+    found = rough.predict(stamps)
+    assert np.abs(found - exact).max() < 0.05
+    assert np.abs(found - exact).mean() < 0.005
+    clear = np.ptp(np.sort(exact, axis=1)[:, -2:], axis=1) > 0.1
+    assert (found.argmax(axis=1) == exact.argmax(axis=1))[clear].all()
+    scores = rough.logits(stamps)[:, 0, 0]
+    assert len(np.unique(scores)) > 0.95 * len(np.unique(stamps.reshape(len(stamps), -1), axis=0))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_card_has_what_it_answers_and_how_it_scored(name):
     card = Card.beside(resources.weights_path(name))
     assert (card.name, card.task, card.classes) == (name, name, CLASSES[name])

@@ -77,6 +77,26 @@ def test_several_inputs_are_given_in_the_files_order_whatever_they_are_called(tm
         assert run(first, second).tolist() == [[3, 3]] * n
 
 
+@pytest.mark.parametrize("n", [1, 5, 64])
+def test_a_classifiers_last_layer_keeps_its_digits(tmp_path, n):
+    onnx = pytest.importorskip("onnx")
+    helper, numpy_helper, kind = onnx.helper, onnx.numpy_helper, onnx.TensorProto.FLOAT
+    random = np.random.default_rng(0)
+    weights, heights = random.normal(size=(7, 96)).astype(np.float32), random.normal(size=7).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["seen", "weights", "heights"], ["logits"], transB=1)],
+        "last",
+        [helper.make_tensor_value_info("seen", kind, ["n", 96])],
+        [helper.make_tensor_value_info("logits", kind, ["n", 7])],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(heights, "heights")],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "last.onnx")
+    seen = random.normal(size=(n, 96)).astype(np.float32)
+    found = load_network(tmp_path / "last.onnx", runtime="openvino", precision="bf16")(seen)
+    np.testing.assert_allclose(found, seen @ weights.T + heights, atol=1e-4)
+
+
 def test_an_unknown_runtime_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="unknown runtime 'tensorflow'"):
         load_network(tmp_path / "any.onnx", runtime="tensorflow")
