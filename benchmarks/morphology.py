@@ -3,13 +3,15 @@ Score `morphology` by folds: on Galaxy Zoo 2's clean classes, and on Galaxy Zoo 
 
     python benchmarks/stamp_classifiers.py morphology DATA/gz2 DATA/gz1 --centre 0.5,1 --folds 5 --out WORK \
         --untaught gz1:spiral gz1:edge_on "gz1:smooth_round|smooth_inbetween|smooth_cigar"
-    python benchmarks/morphology.py WORK [--card [--gallery DIR/gallery.csv]]
+    python benchmarks/morphology.py WORK [--decals DATA/decals] [--card [--gallery DIR/gallery.csv]]
 
 ``--card`` writes the scores into the card of ``WORK/morphology.onnx``, with what `benchmarks/morphology_fields.py`
-found on real fields. Each galaxy is told by the network that did not see it. Of Galaxy Zoo 2 the class is the likeliest
-of all seven. Galaxy Zoo 1 does not tell how round a smooth galaxy is, nor what kind of narrow galaxy is seen from the
-side: its ellipticals are right as any of the three smooth classes, its edge-on ones as edge-on or a cigar; our network
-sees a picture and its mirror image alike, so that its two kinds of spirals are one.
+found on real fields. ``--decals`` asks that file of another survey's pictures, of which it was taught none: discs with
+features that are not seen from the side, for which it has one class, spiral, whether they have arms or a ring. Each
+galaxy of Galaxy Zoo is told by the network that did not see it. Of Galaxy Zoo 2 the class is the likeliest of all
+seven. Galaxy Zoo 1 does not tell how round a smooth galaxy is, nor what kind of narrow galaxy is seen from the side:
+its ellipticals are right as any of the three smooth classes, its edge-on ones as edge-on or a cigar; our network sees a
+picture and its mirror image alike, so that its two kinds of spirals are one.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ import numpy as np
 import pandas as pd
 
 from classifiers.cards import Card
+from classifiers.classify import Classifier
 from classifiers.metrics import classification_scores, share
+from classifiers.stampsets import read_stamps
 from classifiers.tasks import EITHER, Task
 
 if TYPE_CHECKING:
@@ -38,13 +42,14 @@ GZ1 = {
     "merger": ("merger",),
     "dont_know": ("not_a_galaxy",),
 }
+DECALS_CENTRE = 212 / 300  # what Galaxy Zoo's central half is of the pictures of DECaLS
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1")
 LIMITS = (
     "Trained on galaxies of r < 17.8 in SDSS's pictures, half of them made fainter; of fainter ones it guesses.",
     "Mergers were learned from 89 pictures: most are called something else.",
     "not_a_galaxy is Galaxy Zoo 1's 'don't know', 47 pictures of artefacts or nothing; stars were not taught.",
     "Cigars (51 to learn from) are taken for edge-on galaxies as often as not.",
-    "Pictures of other surveys are brought to SDSS's noise; none was scored.",
+    "Fields of other surveys are brought to SDSS's noise; of such pictures only DECaLS's discs were scored.",
     "Labels are clean ones of volunteers: galaxies between two classes are not among them.",
 )
 
@@ -55,6 +60,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--card", action="store_true")
     parser.add_argument("--gallery", type=Path)
+    parser.add_argument("--decals", type=Path)
     arguments = parser.parse_args()
     task = Task.read("morphology")
     table = pd.read_parquet(arguments.work / "found.parquet")
@@ -72,10 +78,14 @@ def main() -> None:
     fainter = pd.read_parquet(arguments.work / "degraded.parquet")
     fainter = scores_of(fainter[fainter["set"] == "gz2"].reset_index(drop=True), task)
     print(line("\nGalaxy Zoo 2, made fainter and coarser", fainter))
+    path = arguments.work / "morphology.onnx"
+    discs = None if arguments.decals is None else discs_of_decals(arguments.decals, Classifier.load(path))
+    if discs is not None:
+        told = f"{discs['value']:.4f} ({discs['low']:.4f}-{discs['high']:.4f}), n {discs['n']}"
+        print(f"\nDECaLS's discs that are called spirals: {told}; else {discs['else']}; {discs['sure']}")
     if arguments.card:
-        path = arguments.work / "morphology.onnx"
         gallery = None if arguments.gallery is None else pd.read_csv(arguments.gallery)
-        card = replace(Card.beside(path), scores=card_scores(scores, others, gallery), limits=LIMITS)
+        card = replace(Card.beside(path), scores=card_scores(scores, others, discs, gallery), limits=LIMITS)
         card.write(path.with_suffix(".json"))
 
 
@@ -139,6 +149,18 @@ def galaxy_zoo_1(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def discs_of_decals(folder: Path, classifier: Classifier) -> dict[str, Any]:
+    """Share of DECaLS's discs that are called spirals, what others are called, and how many of those with a class."""
+    stamps = read_stamps(folder, label="ring", centre=DECALS_CENTRE)
+    found = classifier.predict(stamps.stamps)
+    given, highest = np.array(classifier.classes)[found.argmax(axis=1)], found.max(axis=1)
+    sure = highest >= classifier.card.unsure
+    counts = pd.Series(given[given != "spiral"]).value_counts()
+    of_sure = f"of {sure.sum()} that are given a class {(given[sure] == 'spiral').sum()}"
+    told = share(given == "spiral", stamps.groups)
+    return told | {"else": ", ".join(f"{name} {count}" for name, count in counts.items()), "sure": of_sure}
+
+
 def of_galaxy_zoo_1(rows: dict[str, dict[str, Any]]) -> str:
     """Table of Galaxy Zoo 1's classes."""
     lines = ["\n| Galaxy Zoo 1 | recall | n | most often else |", "|---|---|---|---|"]
@@ -150,7 +172,10 @@ def of_galaxy_zoo_1(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def card_scores(
-    scores: dict[str, Any], others: dict[str, dict[str, Any]], gallery: pd.DataFrame | None
+    scores: dict[str, Any],
+    others: dict[str, dict[str, Any]],
+    discs: dict[str, Any] | None,
+    gallery: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """Scores as the card keeps them."""
     by_class = {
@@ -168,6 +193,8 @@ def card_scores(
         "by class": by_class,
         "Galaxy Zoo 1": {name: {"recall": _rounded(told)} for name, told in others.items()},
     }
+    if discs is not None:
+        out["discs with features of DECaLS, seen from above"] = {"called spiral": _rounded(discs)}
     if gallery is not None:
         given = gallery["predicted"].fillna("")
         asked = ~given.isin(["", "uncertain", "too_small"])

@@ -3,8 +3,8 @@ Stamps a second of each shipped classifier, from stamps as they come to probabil
 
     FULLFIELD_THREADS=1 python benchmarks/stamps.py [NAME...]
 
-Processor time, the best of five; beside it ONNX Runtime on the same stamps, where it is installed, and what the
-preparation alone takes.
+Processor time, the best of five, as in a run (in bfloat16 where the processor can) and in float32; beside them ONNX
+Runtime on the same stamps, where it is installed, and what the preparation alone takes.
 """
 
 from __future__ import annotations
@@ -38,19 +38,24 @@ def main() -> None:
     arguments = parser.parse_args()
     shipped = [name.removesuffix(".onnx") for name in resources.names("weights", ".onnx")]
     names = arguments.names or [name for name in shipped if "stamps" in read_card(resources.weights_path(name))]
-    print("| classifier | network | stamps a second | preparation alone | ONNX Runtime |\n|---|---|---|---|---|")
+    print("| classifier | network | stamps a second | in float32 | preparation alone | ONNX Runtime |")
+    print("|---|---|---|---|---|---|")
     for name in names:
         card = Card.beside(resources.weights_path(name))
         prepare = card.preparation
         stamps = np.random.default_rng(0).normal(0, 1, (STAMPS, prepare.size, prepare.size, prepare.channels))
         stamps = stamps.astype(np.float32)
-        ours = rate(partial(Classifier.load(name, runtime="openvino").predict, stamps))
+        ours, exact = (
+            rate(partial(Classifier.load(name, runtime="openvino", precision=precision).predict, stamps))
+            for precision in (None, "f32")
+        )
         alone = rate(partial(_prepared, prepare, stamps))
         try:
             theirs = f"{rate(partial(Classifier.load(name, runtime='onnxruntime').predict, stamps)):.0f}"
         except UsageError:
             theirs = "not installed"
-        print(f"| {name} | {card.network}, {prepare.size} px | {ours:.0f} | {alone:.0f} | {theirs} |", flush=True)
+        network = f"{card.network}, {prepare.size} px"
+        print(f"| {name} | {network} | {ours:.0f} | {exact:.0f} | {alone:.0f} | {theirs} |", flush=True)
 
 
 def _prepared(prepare: Preparation, stamps: FloatImage) -> None:
