@@ -207,13 +207,13 @@ def _parts(sky: Sky, centres: Floats, widths: Floats) -> list[tuple[Field, Float
 
 def _to_nanomaggies(sky: Sky, bands: Sequence[str] | None) -> tuple[Floats, Floats]:
     """Level of the sky in R, G, B, and what brings a field's flux to SDSS's unit, or to its noise."""
-    flux = rgb_flux(middle_part(sky), bands)
     levels, noise = np.zeros(3), np.ones(3)
+    if sky.survey == SDSS:
+        return levels, noise
+    flux = rgb_flux(middle_part(sky), bands)
     for k in range(3):
         finite = flux[..., k][np.isfinite(flux[..., k])]
         if finite.size:
             levels[k] = np.median(finite)
             noise[k] = 1.4826 * np.median(np.abs(finite - levels[k]))
-    if sky.survey == SDSS:
-        return np.zeros(3), np.ones(3)
     return levels, SDSS_NOISE / np.where(noise > 0, noise, 1)
