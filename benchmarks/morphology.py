@@ -44,11 +44,12 @@ GZ1 = {
 }
 DECALS_CENTRE = 212 / 300  # what Galaxy Zoo's central half is of the pictures of DECaLS
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1")
+DATA = "Galaxy Zoo 2 (Kaggle's pictures, Willett et al. 2013) and Galaxy Zoo 1 (Lintott et al. 2008), of SDSS"
 LIMITS = (
     "Trained on galaxies of r < 17.8 in SDSS's pictures, half of them made fainter; of fainter ones it guesses.",
-    "Mergers were learned from 89 pictures: most are called something else.",
+    "Mergers were learned from 89 pictures: two thirds are called something else.",
     "not_a_galaxy is Galaxy Zoo 1's 'don't know', 47 pictures of artefacts or nothing; stars were not taught.",
-    "Cigars (51 to learn from) are taken for edge-on galaxies as often as not.",
+    "Cigars (51 to learn from) are taken for edge-on galaxies as often as not, and look like them.",
     "Fields of other surveys are brought to SDSS's noise; of such pictures only DECaLS's discs were scored.",
     "Labels are clean ones of volunteers: galaxies between two classes are not among them.",
 )
@@ -85,7 +86,9 @@ def main() -> None:
         print(f"\nDECaLS's discs that are called spirals: {told}; else {discs['else']}; {discs['sure']}")
     if arguments.card:
         gallery = None if arguments.gallery is None else pd.read_csv(arguments.gallery)
-        card = replace(Card.beside(path), scores=card_scores(scores, others, discs, gallery), limits=LIMITS)
+        card = Card.beside(path)
+        told = card_scores(scores, others, discs, gallery)
+        card = replace(card, scores=told, limits=LIMITS, training={**card.training, "data": DATA})
         card.write(path.with_suffix(".json"))
 
 
