@@ -197,7 +197,7 @@ def card_scores(
         "Galaxy Zoo 1": {name: {"recall": _rounded(told)} for name, told in others.items()},
     }
     if discs is not None:
-        out["discs with features of DECaLS, seen from above"] = {"called spiral": _rounded(discs)}
+        out["discs with features of DECaLS, seen from above"] = {"all": {"called spiral": _rounded(discs)}}
     if gallery is not None:
         given = gallery["predicted"].fillna("")
         asked = ~given.isin(["", "uncertain", "too_small"])
